@@ -62,6 +62,36 @@ class RunSpecification:
         return cls(**values, limit=Limit(**limit) if limit else None)
 
 
+@dataclass(frozen=True)
+class LandscapeSettings:
+    """What decides a landscape, beside the run that it is of.
+
+    `images` of the train split, or "full"; `span` is the largest alpha and beta; `points` a side.
+    """
+
+    direction_seeds: tuple[int, ...] = (0, 1, 2)
+    normalisation: str = "filter"
+    ignore: str = "biasbn"
+    span: float = 1.0
+    points: int = 51
+    images: int | str = 2000
+    batch_norm: str = "stored"
+    precision: str = "float32"
+    flat_margin: float = 0.1
+    sharpness_radii: tuple[float, ...] = (0.05, 0.1, 0.2)
+    adaptive_radii: tuple[float, ...] = (0.5, 1.0, 2.0)
+
+    def to_json(self, *names: str) -> str:
+        """Return the settings called `names` as JSON: those that one job depends on."""
+        return json.dumps({name: getattr(self, name) for name in names}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> LandscapeSettings:
+        """Read what `to_json` wrote; the settings that it left out are at their defaults."""
+        values = json.loads(text)
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
 class Config:
     """A checked configuration, and the questions that the workflow asks of it."""
 
@@ -107,6 +137,8 @@ class Config:
             entry = self.values[study]["datasets"].get(dataset, {})
             settings |= _spelled_out(entry.get("train", {}))
         limit = settings.pop("limit", None)
+        if self._is_drawn(dataset, model, parsed, int(seed)):
+            settings["checkpoint_every"] = self._landscape(dataset)["checkpoint_every"]
         return RunSpecification(
             dataset=dataset,
             model=model,
@@ -145,8 +177,42 @@ class Config:
             "reference": entry["reference"],
             "sgd": entry.get("sgd"),
             "sgd_double": entry.get("sgd_double"),
+            "landscape": self.landscape(dataset),
             "rows": rows,
         }
+
+    def landscape(self, dataset: str) -> dict[str, Any] | None:
+        """Return what a data set's landscapes compare, or None where it has none.
+
+        `methods` and `seeds` of the runs, `direction_seeds` and `flat_margin`.
+        """
+        settings = self._landscape(dataset)
+        if not settings.get("methods"):
+            return None
+        keys = ("methods", "seeds", "direction_seeds", "flat_margin")
+        return {key: settings[key] for key in keys}
+
+    def landscape_settings(self, dataset: str) -> LandscapeSettings:
+        """Return what decides the landscapes of a data set, asked for in the config or not."""
+        settings = self._landscape(dataset)
+        for key in ("methods", "seeds", "checkpoint_every"):
+            settings.pop(key, None)
+        return LandscapeSettings(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        )
+
+    def _is_drawn(self, dataset: str, model: str, method: names.Method, seed: int) -> bool:
+        """Whether the results section has a landscape, and so a trajectory, of this run."""
+        entry = self.values["rts"]["datasets"].get(dataset, {})
+        drawn = self.landscape(dataset)
+        if not drawn or model != entry["model"] or seed not in drawn["seeds"]:
+            return False
+        return method in [names.parse(name) for name in drawn["methods"]]
+
+    def _landscape(self, dataset: str) -> dict[str, Any]:
+        """Return the global settings of landscapes with the data set's own over them."""
+        entry = self.values["rts"]["datasets"].get(dataset, {})
+        return {**self.values["landscape"], **entry.get("landscape", {})}
 
     def runs(self, study: str, dataset: str) -> list[tuple[str, str, str, int]]:
         """Return (data set, model, method, seed) of every run that a data set's table asks for."""
@@ -170,7 +236,11 @@ class Config:
         if twice:
             raise PerturbError(f"{where}: listed twice: {', '.join(sorted(twice))}. Remove one.")
         spelled = [row["method"] for row in entry["methods"]]
+        drawn = entry.get("landscape", {})
+        if drawn.get("methods") == "all":
+            drawn["methods"] = spelled
         asked = [(key, entry[key]) for key in ("reference", "sgd", "sgd_double") if key in entry]
+        asked += [("landscape method", method) for method in drawn.get("methods", [])]
         asked += [("reference", row["reference"]) for row in entry["methods"] if "reference" in row]
         for key, method in asked:
             if method not in spelled:

@@ -47,9 +47,9 @@ def with_spectrum(values, seed=0):
     return basis @ np.diag(values) @ basis.T
 
 
-def network():
+def network(seed=0):
     """A convolution and a linear layer with biases, batch-norm between; 100 weights, not ReLU."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = nn.Sequential(
         nn.Conv2d(1, 3, 3, stride=2, padding=1),
         nn.BatchNorm2d(3),
@@ -71,12 +71,13 @@ def images(count=20):
     return inputs, torch.randint(0, 4, (count,), generator=draws)
 
 
+def batches(*sizes):
+    inputs, labels = images(sum(sizes))
+    return list(zip(inputs.split(list(sizes)), labels.split(list(sizes)), strict=True))
+
+
 def network_objective(*sizes):
-    inputs, labels = images()
-    sizes = sizes or (20,)
-    return Objective(
-        network(), list(zip(inputs.split(list(sizes)), labels.split(list(sizes)), strict=True))
-    )
+    return Objective(network(), batches(*(sizes or (20,))))
 
 
 def dense_hessian(objective):

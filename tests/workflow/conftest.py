@@ -20,6 +20,12 @@ SMALL = {
                 "sgd": "sgd_2",
                 "sgd_double": "sgd_4",
                 "train": {"batch_size": 200},
+                "landscape": {
+                    "methods": ["sgd_2", "pugd_2"],
+                    "direction_seeds": [0, 1],
+                    "points": 5,
+                    "images": 100,
+                },
                 "methods": [
                     {"method": "sgd_2"},
                     {"method": "sgd_4"},

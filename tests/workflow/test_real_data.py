@@ -14,6 +14,7 @@ SHORTER = {
                 "sgd": "sgd_1",
                 "sgd_double": "sgd_2",
                 "train": {"batch_size": 40, "limit": {"train": 120, "test": 100}},
+                "landscape": {"methods": []},
                 "methods": [{"method": "sgd_1"}, {"method": "sgd_2"}, {"method": "pugd_1"}],
             }
             for dataset in ("cifar10", "cifar100")

@@ -1,6 +1,8 @@
 rule table:
     input:
         records=lambda wildcards: records_of(wildcards.dataset),
+    wildcard_constraints:
+        dataset="(?!landscape_)[^/]+",
     output:
         csv=report(
             "<results>/tables/{dataset}.csv",

@@ -1,6 +1,8 @@
 rule figure:
     input:
         records=lambda wildcards: records_of(wildcards.dataset),
+    wildcard_constraints:
+        figure="(?!landscape_)[^/]+",
     output:
         pdf="<results>/figures/{dataset}/{figure}.pdf",
         png=report(

@@ -28,13 +28,15 @@ def sha256_weights(state_dict: Mapping[str, Tensor]) -> str:
     return sha256_arrays({name: tensor.numpy() for name, tensor in _on_cpu(state_dict).items()})
 
 
-def save_weights(path: str | Path, state_dict: Mapping[str, Tensor]) -> None:
+def save_weights(
+    path: str | Path, state_dict: Mapping[str, Tensor], remarks: Mapping[str, str] | None = None
+) -> None:
     """Write a state dict, buffers included, to `path`: the same bytes for the same tensors.
 
-    The file carries its own hash, so that `load_weights` notices any damage.
+    The file carries its own hash, so that `load_weights` notices any damage, and `remarks`.
     """
     tensors = _on_cpu(state_dict)
-    metadata = {HASH_KEY: sha256_weights(tensors)}
+    metadata = {**(remarks or {}), HASH_KEY: sha256_weights(tensors)}
     with write_atomically(path) as file:
         file.write(safetensors.torch.save(tensors, metadata))
 

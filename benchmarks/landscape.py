@@ -1,0 +1,201 @@
+"""Points of a loss surface a second, against the plain way, a peer, and the floor of the FLOPs.
+
+The loss of 2,000 images a point. The plain way sets the weights and loops over a DataLoader of a
+TensorDataset of normalised images; the peer is PyPI's `loss-landscapes`, its metric in batches and
+without gradients. The floor is images x forward FLOPs (counted) over the rate of matrix products
+(measured here, the best of several sizes). Every way has all threads, and takes its turn.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import loss_landscapes
+import numpy as np
+import torch
+from loss_landscapes.metrics.metric import Metric
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.flop_counter import FlopCounterMode
+
+from perturb import models
+from perturb.landscape import directions
+from perturb.landscape.surface import Surface, batch_size
+
+IMAGES = 2000
+CASES = (
+    # model, image size, channels, points a repeat, repeats, vmap's points at once
+    ("cnn", 8, 1, 16, 9, 16),
+    ("resnet18", 32, 3, 1, 3, 0),
+)
+EXPECTED = {
+    ("cnn", "plain"): "at least 8",
+    ("resnet18", "floor"): "at least 0.7",
+}
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
+    """Return the best rate of a square matrix product, FLOPs a second."""
+    best = 0.0
+    for size in (512, 1024, 2048) if device.type == "cpu" else (4096, 8192):
+        a, b = torch.randn(2, size, size, device=device, dtype=dtype)
+        for _ in range(5):
+            seconds = timed(lambda a=a, b=b: a @ b, device)
+            best = max(best, 2 * size**3 / seconds)
+    return best
+
+
+def timed(way: Callable[[], object], device: torch.device) -> float:
+    """Return the seconds that `way` takes, the device's work included."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    way()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+class BatchedLoss(Metric):
+    """The peer's metric over batches, without gradients, which its own keeps."""
+
+    def __init__(self, batches: list[tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        self.batches = batches
+
+    @torch.no_grad()
+    def __call__(self, model_wrapper: object) -> float:
+        total = sum(
+            cross_entropy(model_wrapper.forward(x), y, reduction="sum").item()
+            for x, y in self.batches
+        )
+        return total / IMAGES
+
+
+def with_statistics(name: str, size: int, channels: int) -> nn.Module:
+    """Return a model whose batch-norm has seen images."""
+    torch.manual_seed(0)
+    model = models.build(name, 10, size, channels)
+    with torch.no_grad():
+        model(torch.randn(64, channels, size, size))
+    return model.eval()
+
+
+def ways_of(
+    model: nn.Module, images: Tensor, labels: Tensor, at_once: int
+) -> dict[str, tuple[Callable[[], object], int]]:
+    """Return each way with the number of points that a call of it computes."""
+    weights = {n: p.detach().clone() for n, p in model.named_parameters()}
+    drawn = directions.draw({n: w.shape for n, w in weights.items()}, 0)
+    first, second = (directions.normalise(d, weights) for d in drawn)
+    size = batch_size(model, images[:1])
+    batches = list(zip(images.split(size), labels.split(size), strict=True))
+    loader = DataLoader(TensorDataset(images.cpu(), labels.cpu()), batch_size=min(size, 128))
+    surface = Surface(model, batches, first, second)
+
+    @torch.no_grad()
+    def plain() -> float:
+        for name, p in model.named_parameters():
+            p.copy_(weights[name] + 0.3 * first[name] - 0.2 * second[name])
+        total, correct = 0.0, 0
+        for x, y in loader:
+            x, y = x.to(images.device), y.to(images.device)
+            outputs = model(x)
+            total += cross_entropy(outputs, y).item() * len(y)
+            correct += (outputs.argmax(1) == y).sum().item()
+        for name, p in model.named_parameters():
+            p.copy_(weights[name])
+        return total / IMAGES
+
+    def ours() -> object:
+        with surface:
+            return surface.row([0.3] * points, -0.2)
+
+    points = max(1, at_once)
+    peer = BatchedLoss(batches)
+    found = {
+        "perturb": (ours, points),
+        "plain": (plain, 1),
+        "loss-landscapes": (
+            # Its filter normalisation divides by zero where a bias is zero.
+            lambda: loss_landscapes.random_plane(model, peer, 1, 2, None, deepcopy_model=True),
+            4,
+        ),
+    }
+    if at_once:
+        moved = {n: torch.stack([w] * at_once) for n, w in weights.items()}
+        buffers = dict(model.named_buffers())
+        forward = vmap(lambda p, x: functional_call(model, (p, buffers), (x,)), (0, None))
+
+        @torch.inference_mode()
+        def stacked() -> list[Tensor]:
+            return [forward(moved, x) for x in images.split(360)]
+
+        found["vmap"] = (stacked, at_once)
+    return found
+
+
+def measure(
+    name: str, size: int, channels: int, repeats: int, at_once: int, device: torch.device
+) -> tuple[dict[str, list[float]], float]:
+    """Return seconds a point of each way, a list each, and those of the floor."""
+    model = with_statistics(name, size, channels).to(device)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(IMAGES, channels, size, size, generator=generator).to(device)
+    labels = torch.randint(0, 10, (IMAGES,), generator=generator).to(device)
+    with FlopCounterMode(display=False) as counted, torch.no_grad():
+        model(images[:1])
+    ways = ways_of(model, images, labels, at_once)
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for repeat in range(repeats + (at_once > 0)):
+        for way, (call, points) in ways.items():
+            taken = timed(call, device) / points
+            if repeat or not at_once:  # a warm-up, where a point is short
+                seconds[way].append(taken)
+    return seconds, IMAGES * counted.get_total_flops() / matrix_rate(device)
+
+
+def run() -> list[dict]:
+    """Return a row a way and model: points a second, the ratio of perturb's to it."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    rows = []
+    for name, size, channels, _, repeats, at_once in CASES:
+        seconds, floor = measure(name, size, channels, repeats, at_once, device)
+        ours = statistics.median(seconds["perturb"])
+        rows.append(row(name, "perturb", seconds["perturb"], floor / ours, "floor"))
+        for way in [way for way in seconds if way != "perturb"]:
+            ratio = statistics.median(seconds[way]) / ours
+            rows.append(row(name, "perturb", seconds["perturb"], ratio, way, seconds[way]))
+    return rows
+
+
+def row(
+    name: str,
+    way: str,
+    seconds: list[float],
+    ratio: float,
+    against: str,
+    others: list[float] | None = None,
+) -> dict:
+    """Return a line of the table; `ratio` is above 1 where perturb is the faster."""
+    rates = [1 / s for s in seconds]
+    other = "" if others is None else f" ({1 / statistics.median(others):.4g} points/s)"
+    return {
+        "benchmark": "landscape",
+        "what": f"{way}, {name}, {IMAGES:,} images, {torch.get_num_threads()} threads",
+        "value": statistics.median(rates),
+        "spread": float(np.ptp(rates)),
+        "unit": "points/s",
+        "ratio": ratio,
+        "against": f"{against}{other}",
+        "expected": EXPECTED.get((name, against), ""),
+    }
+
+
+if __name__ == "__main__":
+    for line in run():
+        print(line)

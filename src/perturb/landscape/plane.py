@@ -1,0 +1,78 @@
+"""A plane of the loss surface, point by point, so that a killed job goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perturb.errors import PerturbError
+from perturb.files import sha256_arrays
+from perturb.landscape.files import Plane, read_arrays, write_arrays
+from perturb.landscape.surface import Surface
+
+SAVE_SECONDS = 2.0
+
+
+def symmetric_grid(points: int, span: float = 1.0) -> np.ndarray:
+    """Return `points` coordinates from -span to span, float64, with an exact 0 where odd."""
+    steps = np.arange(points) - (points - 1) / 2
+    return span * steps / max((points - 1) / 2, 1)
+
+
+def compute(
+    surface: Surface,
+    alpha: np.ndarray,
+    beta: np.ndarray,
+    attributes: Mapping[str, Any],
+    *,
+    state: str | Path | None = None,
+    report: Callable[[int, int], None] = lambda done, of: None,
+) -> Plane:
+    """Return loss and accuracy of `surface` at every point of the grid, a row a beta.
+
+    Rows already computed are kept in the file `state` every two seconds, with what they belong to:
+    `attributes` and the grid. A call that finds such a file computes the missing rows only, and
+    comes to the same bytes. A state that is damaged or of something else is said and not used.
+    `report` is called after each row with the number of rows done and of all.
+    """
+    belongs = json.loads(json.dumps(dict(attributes)))
+    belongs["grid_sha256"] = sha256_arrays({"alpha": alpha, "beta": beta})
+    values = np.full((len(beta), len(alpha), 2), np.nan)
+    done = np.zeros(len(beta), dtype=bool)
+    state = Path(state) if state else None
+    if state and state.exists():
+        values, done = _resume(state, belongs, values, done)
+    saved = time.monotonic()
+    for row in np.flatnonzero(~done):
+        values[row] = surface.row(alpha.tolist(), float(beta[row])).numpy()
+        done[row] = True
+        report(int(done.sum()), len(done))
+        if state and time.monotonic() - saved > SAVE_SECONDS:
+            write_arrays(state, {"values": values, "done": done}, belongs)
+            saved = time.monotonic()
+    return Plane(alpha, beta, values[..., 0], values[..., 1], dict(attributes))
+
+
+def _resume(
+    state: Path, belongs: Mapping[str, Any], values: np.ndarray, done: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        arrays, found = read_arrays(state)
+    except PerturbError as error:
+        print(f"perturb: {error} Starting this plane anew.", file=sys.stderr)
+        return values, done
+    differing = sorted(k for k in belongs.keys() | found.keys() if belongs.get(k) != found.get(k))
+    if differing:
+        print(
+            f"perturb: {state} is of another plane ({', '.join(differing)} differ): starting anew.",
+            file=sys.stderr,
+        )
+        return values, done
+    print(f"perturb: going on after {arrays['done'].sum()} of {len(done)} rows.", file=sys.stderr)
+    return arrays["values"], arrays["done"]

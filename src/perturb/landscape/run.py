@@ -1,0 +1,260 @@
+"""Landscapes of a run's weights, from its files to files."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from perturb import models
+from perturb.analysis.runs import read_record
+from perturb.config import LandscapeSettings, RunSpecification
+from perturb.data import load
+from perturb.data.feeding import Feed
+from perturb.errors import PerturbError
+from perturb.files import sha256_arrays, write_json
+from perturb.landscape import directions, plane, trajectory
+from perturb.landscape.curvature import Objective, measure
+from perturb.landscape.files import Plane, Trajectory, write_plane
+from perturb.landscape.surface import Batch, Surface, batch_size, mean_loss
+from perturb.models.weights import load_weights, sha256_weights
+from perturb.train.determinism import describe_device, find_device, make_deterministic, versions
+from perturb.train.run import balanced_subset, make_splits
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a run that a landscape is made from."""
+
+    images: Path
+    manifest: Path
+    record: Path
+    weights: Path
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A trained model, the images that its loss is taken over, and what both are."""
+
+    model: nn.Module
+    weights: dict[str, Tensor]
+    batches: list[Batch]
+    precision: torch.dtype
+    attributes: dict[str, Any]
+
+    def surface(
+        self, first: directions.Direction, second: directions.Direction, batch_norm: str
+    ) -> Surface:
+        """Return the loss surface around the weights."""
+        return Surface(
+            self.model,
+            self.batches,
+            first,
+            second,
+            batch_norm=batch_norm,
+            precision=self.precision,
+        )
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Return the trainable tensors by name, on the CPU."""
+        return {name: self.weights[name] for name, _ in self.model.named_parameters()}
+
+
+def set_scene(
+    specification: RunSpecification, settings: LandscapeSettings, files: RunFiles
+) -> Scene:
+    """Load a run's last weights and the images of its train split that the settings ask for.
+
+    Raises PerturbError where a file is missing or damaged, or where the weights are not those
+    that the run's record speaks of.
+    """
+    make_deterministic(specification.threads)
+    device = find_device(specification.device)
+    data = load(files.images, files.manifest)
+    record = read_record(files.record)
+    weights = load_weights(files.weights)
+    if (found := sha256_weights(weights)) != record["sha256"]["final_weights"]:
+        raise PerturbError(
+            f"{files.weights}: not the final weights of {files.record} (sha256 {found[:12]}, the "
+            f"record says {record['sha256']['final_weights'][:12]}). Rerun that run."
+        )
+    manifest = data.manifest
+    model = models.build(
+        specification.model, manifest["num_classes"], manifest["image_size"], manifest["channels"]
+    )
+    model.load_state_dict(weights)
+    model.to(device).requires_grad_(True)
+    images, labels = make_splits(data, specification)["train"]
+    if settings.images != "full":
+        chosen = balanced_subset(labels, int(settings.images), specification.split_seed)
+        images, labels = images[chosen], labels[chosen]
+    feed = Feed(
+        images,
+        labels,
+        batch_size=len(labels),
+        mean=manifest["mean"],
+        std=manifest["std"],
+        device=device,
+    )
+    (inputs, targets), *_ = feed.epoch(0)
+    size = batch_size(model, inputs[:1])
+    batches = list(zip(inputs.split(size), targets.split(size), strict=True))
+    precision = getattr(torch, settings.precision)
+    # Where nothing moves, the surface is the model itself.
+    with Surface(model, batches, {}, {}, precision=precision) as surface:
+        loss, accuracy = surface.at(0.0, 0.0)
+    attributes = {
+        **{key: getattr(specification, key) for key in ("dataset", "model", "method", "seed")},
+        "scale": specification.scale,
+        "partial_data": manifest["partial"] or specification.limit is not None,
+        "status": record["status"],
+        "epochs_completed": record["epochs_completed"],
+        "checkpoint": files.weights.name,
+        "checkpoint_sha256": found,
+        "checkpoint_loss": _finite(loss),
+        "checkpoint_accuracy": accuracy,
+        "split": "train",
+        "images": len(labels),
+        "images_sha256": sha256_arrays({"images": images, "labels": labels}),
+        "batch_size": size,
+        "precision": settings.precision,
+        "device": describe_device(device),
+        "threads": specification.threads,
+        "versions": versions(device),
+    }
+    return Scene(model, weights, batches, precision, attributes)
+
+
+def compute_plane(
+    specification: RunSpecification,
+    settings: LandscapeSettings,
+    files: RunFiles,
+    directions_file: Path,
+    output: Path,
+    state: Path,
+) -> None:
+    """Write the plane of a run in a pair of random directions."""
+    scene = set_scene(specification, settings, files)
+    pair, seed = directions.load(directions_file)
+    first, second = (
+        directions.normalise(d, scene.parameters(), settings.normalisation, settings.ignore)
+        for d in pair
+    )
+    attributes = scene.attributes | {
+        "directions": "random",
+        "direction_seed": seed,
+        "normalisation": settings.normalisation,
+        "ignore": settings.ignore,
+        "directions_sha256": _sha256(first, second),
+        "batch_norm": settings.batch_norm,
+    }
+    grid = plane.symmetric_grid(settings.points, settings.span)
+    with scene.surface(first, second, settings.batch_norm) as surface:
+        found = plane.compute(surface, grid, grid, attributes, state=state, report=_print_rows)
+    _finish(found, output, state)
+
+
+def compute_trajectory(
+    specification: RunSpecification,
+    settings: LandscapeSettings,
+    files: RunFiles,
+    initial: Path,
+    checkpoints: Path,
+    output: Path,
+    state: Path,
+) -> None:
+    """Write the plane of a run's own path, and the path in it.
+
+    The path begins at the initial weights; its epochs count those completed.
+    """
+    scene = set_scene(specification, settings, files)
+    kept = sorted(
+        (int(path.stem.removeprefix("epoch")) + 1, path)
+        for path in checkpoints.glob("epoch*.safetensors")
+    )
+    path = [(0, initial), *kept]
+    if path[-1][0] != scene.attributes["epochs_completed"]:
+        path.append((scene.attributes["epochs_completed"], files.weights))
+    moved = [
+        name
+        for name, tensor in scene.parameters().items()
+        if tensor.dim() > 1 or settings.ignore == "nothing"
+    ]
+    true_loss = [_loss_of(scene, file) for _, file in path]
+    scene.model.load_state_dict(scene.weights)
+    found = trajectory.principal_components(
+        moved, [partial(_tensor, file) for _, file in path], partial(_tensor, files.weights)
+    )
+    attributes = scene.attributes | {
+        "directions": "principal components",
+        "normalisation": "unit length",
+        "ignore": settings.ignore,
+        "directions_sha256": _sha256(found.first, found.second),
+        "batch_norm": "stored",
+    }
+    alpha, beta = trajectory.covering_grid(found.path, settings.points)
+    with scene.surface(found.first, found.second, "stored") as surface:
+        projected = [surface.at(*point)[0] for point in found.path.tolist()]
+        grid = plane.compute(surface, alpha, beta, attributes, state=state, report=_print_rows)
+    route = Trajectory(
+        np.array([epoch for epoch, _ in path]),
+        found.path,
+        np.array(projected),
+        np.array(true_loss),
+        found.explained_variance,
+    )
+    whole = Plane(alpha, beta, grid.loss, grid.accuracy, grid.attributes, route)
+    _finish(whole, output, state)
+
+
+def compute_curvature(
+    specification: RunSpecification,
+    settings: LandscapeSettings,
+    files: RunFiles,
+    output: Path,
+) -> None:
+    """Write Hessian eigenvalues, trace and sharpness of a run's last weights as JSON."""
+    scene = set_scene(specification, settings, files)
+    measured = measure(
+        Objective(scene.model, scene.batches),
+        radii=settings.sharpness_radii,
+        adaptive_radii=settings.adaptive_radii,
+        seeds=settings.direction_seeds,
+    )
+    write_json(output, scene.attributes | {"curvature": measured})
+
+
+def _loss_of(scene: Scene, file: Path) -> float:
+    scene.model.load_state_dict(load_weights(file))
+    return mean_loss(scene.model, scene.batches)[0]
+
+
+def _tensor(file: Path, name: str) -> Tensor:
+    with safe_open(file, framework="pt") as opened:
+        return opened.get_tensor(name)
+
+
+def _sha256(first: directions.Direction, second: directions.Direction) -> str:
+    return sha256_weights(
+        {f"{n}/{name}": t for n, d in enumerate((first, second), 1) for name, t in d.items()}
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _print_rows(done: int, of: int) -> None:
+    print(f"row {done}/{of}", file=sys.stderr, flush=True)
+
+
+def _finish(found: Plane, output: Path, state: Path) -> None:
+    write_plane(output, found)
+    state.unlink(missing_ok=True)

@@ -1,0 +1,235 @@
+# Landscapes of a run's last weights: planes in random directions, its trajectory, its curvature.
+LANDSCAPE = "<results>/landscapes/{dataset}/{model}"
+LANDSCAPE_OF_RUN = LANDSCAPE + "/{method}/seed{seed}"
+RUN = "<results>/runs/{dataset}/{model}/{method}/seed{seed}"
+
+
+def landscape_settings(*names):
+    """Return a function of the wildcards: those settings that one kind of job depends on."""
+    return lambda wildcards: say(
+        CONFIG.landscape_settings, wildcards.dataset
+    ).to_json(*names)
+
+
+def landscape_state(name):
+    """Return a function of the wildcards: where rows of an unfinished plane are kept.
+
+    Outside Snakemake's outputs, which it deletes before each attempt.
+    """
+    folder = f"{RESULTS}/state/landscapes"
+    return lambda wildcards: "/".join(
+        [
+            folder,
+            wildcards.dataset,
+            wildcards.model,
+            wildcards.method,
+            f"seed{wildcards.seed}",
+            name.format(**dict(wildcards.items())),
+        ]
+    )
+
+
+def landscape_files(dataset, name):
+    """Return the files `name` of every run that a data set's results section draws."""
+    drawn = say(CONFIG.plan, "rts", known_dataset(dataset))["landscape"]
+    model = say(CONFIG.comparison, "rts", dataset)["model"]
+    return [
+        f"{RESULTS}/landscapes/{dataset}/{model}/{method}/seed{seed}/{name}"
+        for method in drawn["methods"]
+        for seed in drawn["seeds"]
+    ]
+
+
+def landscapes_of(dataset):
+    """Return, by kind, all files that the landscapes of a data set are told from."""
+    drawn = say(CONFIG.plan, "rts", known_dataset(dataset))["landscape"]
+    if not drawn:
+        stop(
+            f"data set '{dataset}' has no landscapes: list methods under landscape.methods "
+            "of the data set in config/studies/rts.yaml."
+        )
+    return dict(
+        planes=[
+            path
+            for seed in drawn["direction_seeds"]
+            for path in landscape_files(dataset, f"plane{seed}.npz")
+        ],
+        trajectories=landscape_files(dataset, "trajectory.npz"),
+        curvatures=landscape_files(dataset, "curvature.json"),
+    )
+
+
+rule draw_directions:
+    input:
+        manifest="<results>/data/{dataset}.manifest.json",
+    output:
+        LANDSCAPE + "/directions/seed{direction_seed}.safetensors",
+    wildcard_constraints:
+        direction_seed=r"\d+",
+    log:
+        "<logs>/landscapes/{dataset}/{model}/directions{direction_seed}.log",
+    benchmark:
+        "<benchmarks>/landscapes/{dataset}/{model}/directions{direction_seed}.tsv"
+    conda:
+        "../../envs/perturb.yaml"
+    params:
+        model=lambda wildcards: known_model(wildcards.model),
+    script:
+        "../scripts/draw_directions.py"
+
+
+rule plane:
+    input:
+        images="<results>/data/{dataset}.npz",
+        manifest="<results>/data/{dataset}.manifest.json",
+        record=RUN + "/record.json",
+        weights=RUN + "/last.safetensors",
+        directions=LANDSCAPE + "/directions/seed{direction_seed}.safetensors",
+    output:
+        LANDSCAPE_OF_RUN + "/plane{direction_seed}.npz",
+    wildcard_constraints:
+        direction_seed=r"\d+",
+    log:
+        "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/plane{direction_seed}.log",
+    benchmark:
+        "<benchmarks>/landscapes/{dataset}/{model}/{method}/seed{seed}/plane{direction_seed}.tsv"
+    conda:
+        "../../envs/perturb.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        specification=specification,
+        settings=landscape_settings(
+            "normalisation",
+            "ignore",
+            "span",
+            "points",
+            "images",
+            "batch_norm",
+            "precision",
+        ),
+        state=landscape_state("plane{direction_seed}.npz"),
+    script:
+        "../scripts/plane.py"
+
+
+rule trajectory:
+    input:
+        images="<results>/data/{dataset}.npz",
+        manifest="<results>/data/{dataset}.manifest.json",
+        record=RUN + "/record.json",
+        weights=RUN + "/last.safetensors",
+        initial="<results>/init/{dataset}/{model}/seed{seed}.safetensors",
+        checkpoints=RUN + "/checkpoints",
+    output:
+        LANDSCAPE_OF_RUN + "/trajectory.npz",
+    log:
+        "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/trajectory.log",
+    benchmark:
+        "<benchmarks>/landscapes/{dataset}/{model}/{method}/seed{seed}/trajectory.tsv"
+    conda:
+        "../../envs/perturb.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        specification=specification,
+        settings=landscape_settings("ignore", "points", "images", "precision"),
+        state=landscape_state("trajectory.npz"),
+    script:
+        "../scripts/trajectory.py"
+
+
+rule curvature:
+    input:
+        images="<results>/data/{dataset}.npz",
+        manifest="<results>/data/{dataset}.manifest.json",
+        record=RUN + "/record.json",
+        weights=RUN + "/last.safetensors",
+    output:
+        LANDSCAPE_OF_RUN + "/curvature.json",
+    log:
+        "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/curvature.log",
+    benchmark:
+        "<benchmarks>/landscapes/{dataset}/{model}/{method}/seed{seed}/curvature.tsv"
+    conda:
+        "../../envs/perturb.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        specification=specification,
+        settings=landscape_settings(
+            "images", "sharpness_radii", "adaptive_radii", "direction_seeds"
+        ),
+    script:
+        "../scripts/curvature.py"
+
+
+rule landscape_page:
+    input:
+        LANDSCAPE_OF_RUN + "/{plane}.npz",
+    output:
+        page=report(
+            LANDSCAPE_OF_RUN + "/{plane}.html",
+            category="Landscapes",
+            subcategory="{dataset}",
+            labels={"method": "{method}", "seed": "{seed}", "plane": "{plane}"},
+        ),
+        vti=LANDSCAPE_OF_RUN + "/{plane}.vti",
+    log:
+        "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/{plane}_page.log",
+    benchmark:
+        "<benchmarks>/landscapes/{dataset}/{model}/{method}/seed{seed}/{plane}_page.tsv"
+    localrule: True
+    conda:
+        "../../envs/perturb.yaml"
+    script:
+        "../scripts/landscape_page.py"
+
+
+rule landscape_table:
+    input:
+        unpack(lambda wildcards: landscapes_of(wildcards.dataset)),
+    output:
+        csv=report(
+            "<results>/tables/landscape_{dataset}.csv",
+            category="Tables",
+            labels={"data set": "{dataset}, landscapes"},
+        ),
+        md="<results>/tables/landscape_{dataset}.md",
+        tex="<results>/tables/landscape_{dataset}.tex",
+    log:
+        "<logs>/tables/landscape_{dataset}.log",
+    benchmark:
+        "<benchmarks>/tables/landscape_{dataset}.tsv"
+    localrule: True
+    conda:
+        "../../envs/perturb.yaml"
+    params:
+        plan=lambda wildcards: plan_of(wildcards.dataset),
+    script:
+        "../scripts/landscape_table.py"
+
+
+rule landscape_figure:
+    input:
+        unpack(lambda wildcards: landscapes_of(wildcards.dataset)),
+    output:
+        pdf="<results>/figures/{dataset}/landscape_{picture}.pdf",
+        png=report(
+            "<results>/figures/{dataset}/landscape_{picture}.png",
+            category="Figures",
+            subcategory="{dataset}",
+            labels={"figure": "landscape_{picture}"},
+        ),
+    log:
+        "<logs>/figures/{dataset}/landscape_{picture}.log",
+    benchmark:
+        "<benchmarks>/figures/{dataset}/landscape_{picture}.tsv"
+    localrule: True
+    conda:
+        "../../envs/perturb.yaml"
+    params:
+        plan=lambda wildcards: plan_of(wildcards.dataset),
+        figure="landscape_{picture}",
+    script:
+        "../scripts/landscape_figure.py"

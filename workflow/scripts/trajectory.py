@@ -1,0 +1,20 @@
+"""Compute the plane of a run's own path, and the path in it."""
+
+from pathlib import Path
+
+from perturb.scripting import user_errors
+
+with user_errors(snakemake.log[0]):
+    from perturb.config import LandscapeSettings, RunSpecification
+    from perturb.landscape.run import RunFiles, compute_trajectory
+
+    files = ("images", "manifest", "record", "weights")
+    compute_trajectory(
+        RunSpecification.from_json(snakemake.params.specification),
+        LandscapeSettings.from_json(snakemake.params.settings),
+        RunFiles(*(Path(snakemake.input[name]) for name in files)),
+        Path(snakemake.input.initial),
+        Path(snakemake.input.checkpoints),
+        Path(snakemake.output[0]),
+        Path(snakemake.params.state),
+    )
