@@ -78,6 +78,36 @@ CATALOGUE: dict[str, Entry] = {
     ),
 }
 
+_PLANE = (
+    "Loss around the last checkpoint of each method in the plane of two random, "
+    "filter-normalised directions, the same for all (first direction seed); the star is the "
+    "checkpoint, hatched points have no finite loss."
+)
+LANDSCAPES: dict[str, Entry] = {
+    "landscape_contours_linear": Entry(
+        "Loss landscapes, linear", _PLANE + " One linear colour scale for all panels."
+    ),
+    "landscape_contours_log": Entry(
+        "Loss landscapes, logarithmic", _PLANE + " One logarithmic colour scale for all panels."
+    ),
+    "landscape_surfaces": Entry(
+        "Loss landscapes as surfaces",
+        _PLANE.replace("hatched points have", "the surface is left open where there is")
+        + " Height and colour are logarithmic and shared.",
+    ),
+    "landscape_cuts": Entry(
+        "Cuts through the loss landscapes",
+        "Loss and accuracy along both directions through the last checkpoint of each method: mean "
+        "over direction seeds, band from the smallest to the largest. {reference} is black.",
+    ),
+    "landscape_trajectories": Entry(
+        "Trajectories of training",
+        "The path of each method's checkpoints in the plane of the first two principal components "
+        "of (checkpoint - final weights), with the share of variance that each explains; below, "
+        "the loss at each checkpoint beside the loss at its projection in the plane.",
+    ),
+}
+
 
 def names_for(plan: Mapping[str, Any]) -> list[str]:
     """Return the figures that the table of `plan` has anything for, in the report's order."""

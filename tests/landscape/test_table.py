@@ -1,0 +1,152 @@
+import math
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from perturb.landscape import table
+from perturb.landscape.area import flat_area
+from perturb.landscape.table import Checkpoint
+from tests.landscape.planes import make_plane
+
+CURVATURE = {
+    "eigenvalues": [
+        {"value": 12.3456789012, "standard_error": 0.0123},
+        {"value": 3.0, "standard_error": 0.1},
+    ],
+    "smallest_eigenvalue": {"value": -0.5, "standard_error": 0.01},
+    "trace": {"mean": -123.456, "standard_error": 4.56},
+    "sam_sharpness": [
+        {"rho": 0.1, "one_step": 0.02, "several_steps": 0.025},
+        {"rho": 0.05, "one_step": 0.01, "several_steps": None},
+    ],
+    "adaptive_sharpness": [{"rho": 0.5, "one_step": 0.03, "several_steps": 0.04}],
+}
+
+
+def bowl(width):
+    return lambda x, y: 0.01 + (x * x + y * y) / width
+
+
+@pytest.fixture
+def frame():
+    planes = {seed: make_plane(bowl(width)) for seed, width in enumerate((0.5, 1.0, 2.0))}
+    wide = make_plane(bowl(20.0))
+    wide.loss[0, 0] = np.nan
+    checkpoints = [
+        Checkpoint("sgd_30", 1, planes, CURVATURE),
+        Checkpoint("pugd_30", 0, {4: wide}, {}),
+    ]
+    return table.build(checkpoints, 0.1)
+
+
+def test_every_number_stands_in_its_column(frame):
+    row = frame.iloc[0]
+    assert (row["method"], row["seed"]) == ("sgd_30", 1)
+    assert row["loss"] == 0.01
+    assert row["accuracy"] == pytest.approx(math.exp(-0.01))
+    assert (row["top_eigenvalue"], row["top_eigenvalue_se"]) == (12.3456789012, 0.0123)
+    assert (row["trace"], row["trace_se"]) == (-123.456, 4.56)
+    assert row["smallest_eigenvalue"] == -0.5
+    assert row["sam_sharpness_one_step_rho0.05"] == 0.01
+    assert row["sam_sharpness_several_steps_rho0.1"] == 0.025
+    assert math.isnan(row["sam_sharpness_several_steps_rho0.05"])
+    assert row["adaptive_sharpness_several_steps_rho0.5"] == 0.04
+    assert (row["device"], row["precision"], row["images"]) == ("cpu", "float32", "500")
+
+
+def test_flat_area_is_summarised_over_direction_seeds(frame):
+    areas = [flat_area(make_plane(bowl(width)), 0.1).area for width in (0.5, 1.0, 2.0)]
+    row, single = frame.iloc[0], frame.iloc[1]
+    assert row["flat_area_mean"] == pytest.approx(np.mean(areas))
+    assert row["flat_area_sd"] == pytest.approx(np.std(areas, ddof=1))
+    assert (row["flat_area_share_at_border"], row["direction_seeds"]) == (0.0, 3)
+    assert math.isnan(single["flat_area_sd"])
+    assert (single["flat_area_share_at_border"], single["masked_points"]) == (1.0, 1)
+
+
+def test_sharpness_columns_are_ordered_by_kind_and_radius(frame):
+    columns = [name for name in frame if "sharpness" in name]
+    assert columns == [
+        "sam_sharpness_one_step_rho0.05",
+        "sam_sharpness_several_steps_rho0.05",
+        "sam_sharpness_one_step_rho0.1",
+        "sam_sharpness_several_steps_rho0.1",
+        "adaptive_sharpness_one_step_rho0.5",
+        "adaptive_sharpness_several_steps_rho0.5",
+    ]
+
+
+def test_a_checkpoint_without_curvature_or_planes_is_a_row_of_gaps():
+    frame = table.build([Checkpoint("sgd_30", 0, {}, {})])
+    assert frame.loc[0, ["loss", "top_eigenvalue", "trace", "flat_area_mean"]].isna().all()
+    assert "`sgd_30` | 0 |  |  |  |  |  | 0 |" in table.markdown(frame, "digits")
+
+
+@pytest.mark.parametrize("curvature", [{"eigenvalues": []}, {"trace": None, "eigenvalues": None}])
+def test_gaps_in_the_curvature_file_are_nan(curvature):
+    frame = table.build([Checkpoint("sgd_30", 0, {}, curvature)])
+    assert frame.loc[0, ["top_eigenvalue", "trace", "trace_se"]].isna().all()
+
+
+def test_csv_keeps_every_digit_and_all_forms_the_same_bytes(frame, tmp_path):
+    forms = ("csv", "md", "tex")
+    for part in ("a", "b"):
+        paths = {form: tmp_path / f"{part}.{form}" for form in forms}
+        table.write(frame, **paths, dataset="digits")
+    for form in forms:
+        assert (tmp_path / f"a.{form}").read_bytes() == (tmp_path / f"b.{form}").read_bytes()
+    text = {"images": str, "mark": str}
+    back = pd.read_csv(tmp_path / "a.csv", dtype=text, keep_default_na=False, na_values=[""])
+    pd.testing.assert_frame_equal(
+        back.fillna({"mark": ""}), frame, check_exact=True, check_dtype=False
+    )
+
+
+def test_markdown_rounds_to_the_error(frame):
+    text = table.markdown(frame, "digits")
+    assert "| `sgd_30` | 1 | 0.0100 | 99.00 | 12.346 ± 0.012 | −123.5 ± 4.6 |" in text
+    assert "| ≥ " in text and "1 of 1,681" in text
+    assert "SAM, rho 0.05, several steps" in text
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.M):
+        assert len({row.count("|") for row in block.splitlines()}) == 1
+
+
+def test_latex_is_balanced_and_escaped(frame):
+    text = table.latex(frame, "fashion_mnist")
+    assert r"\texttt{sgd\_\allowbreak{}30}" in text
+    assert r"12.346 $\pm$ 0.012" in text
+    assert r"fashion\_mnist" in text and r"\label{tab:landscape-fashion_mnist}" in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2
+    for block in re.findall(r"\\begin\{tabular\}\{@\{\}(l?r*)@\{\}\}(.*?)\\end", text, re.S):
+        for line in block[1].splitlines():
+            if line.endswith(r"\\") and "multicolumn" not in line:
+                assert line.count(" & ") == len(block[0]) - 1, line
+    assert all(ord(character) < 128 for character in text)
+
+
+def test_marks_and_mixtures_are_said_first():
+    smoke = make_plane(bowl(1.0), scale="smoke")
+    other = make_plane(bowl(1.0), device="cuda")
+    frame = table.build([Checkpoint("a_1", 0, {0: smoke}), Checkpoint("b_1", 0, {0: other})])
+    assert frame["mark"].str.startswith("Smoke run").tolist() == [True, False]
+    for text in (table.markdown(frame, "digits"), table.latex(frame, "digits")):
+        assert "Smoke run: shortened training" in text
+        assert "Rows differ in device" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "text"),
+    [
+        (1.23456, 0.0321, "1.235 ± 0.032"),
+        (-1234.5, 99.0, "−1234 ± 99"),
+        (5.0, 0.0, "5.00 ± 0"),
+        (5.0, math.nan, "5.00"),
+        (math.nan, 1.0, ""),
+        (1e-9, 1e-10, "1.00e−09 ± 1.0e−10"),
+    ],
+)
+def test_a_value_and_its_spread_are_rounded_together(value, spread, text):
+    assert table._spread(value, spread) == text
