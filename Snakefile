@@ -23,8 +23,9 @@ rule all:
         "<results>/report.html",
         "<results>/section.tex",
         [
-            f"<results>/tables/{dataset}.{kind}"
+            f"<results>/tables/{name}.{kind}"
             for dataset in CONFIG.datasets
+            for name in tables_of(dataset)
             for kind in TABLE_KINDS
         ],
         [figure for dataset in CONFIG.datasets for figure in figures_of(dataset)],

@@ -78,6 +78,7 @@ class LandscapeSettings:
     batch_norm: str = "stored"
     precision: str = "float32"
     flat_margin: float = 0.1
+    curvature_images: int | str = 2000
     sharpness_radii: tuple[float, ...] = (0.05, 0.1, 0.2)
     adaptive_radii: tuple[float, ...] = (0.5, 1.0, 2.0)
 
@@ -184,12 +185,12 @@ class Config:
     def landscape(self, dataset: str) -> dict[str, Any] | None:
         """Return what a data set's landscapes compare, or None where it has none.
 
-        `methods` and `seeds` of the runs, `direction_seeds` and `flat_margin`.
+        `methods` and `seeds` of the runs, `direction_seeds`, `normalisation`, `flat_margin`.
         """
         settings = self._landscape(dataset)
         if not settings.get("methods"):
             return None
-        keys = ("methods", "seeds", "direction_seeds", "flat_margin")
+        keys = ("methods", "seeds", "direction_seeds", "normalisation", "flat_margin")
         return {key: settings[key] for key in keys}
 
     def landscape_settings(self, dataset: str) -> LandscapeSettings:

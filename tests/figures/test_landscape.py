@@ -25,24 +25,20 @@ def bowl(width, height=0.0):
 
 
 def make_material(count=3, seeds=2, **attributes):
-    planes = {
-        method: {
-            seed: make_plane(bowl(0.3 + 0.2 * index, 0.1 * seed), 15, method=method, **attributes)
-            for seed in range(seeds)
-        }
-        for index, method in enumerate(METHODS[:count])
-    }
-    paths = {
-        method: make_plane(bowl(0.5), 15, trajectory=make_trajectory(), **attributes)
-        for method in METHODS[:count]
-    }
+    planes, paths = [], []
+    for index, method in enumerate(METHODS[:count]):
+        named = {"method": method, "data": "whole"} | attributes
+        for seed in range(seeds):
+            surface = bowl(0.3 + 0.2 * index, 0.1 * seed)
+            planes.append(make_plane(surface, 15, direction_seed=seed, **named))
+        paths.append(make_plane(bowl(0.5), 15, trajectory=make_trajectory(), **named))
     return material(planes, paths, METHODS[0])
 
 
 def damaged():
     """Return four methods: whole, with a hole, nothing finite, exploding; without the last path."""
     found = make_material(4)
-    planes = {method: dict(by_seed) for method, by_seed in found.planes.items()}
+    planes, paths = found.planes, list(found.trajectories.values())[:3]
     for plane in planes[METHODS[1]].values():
         plane.loss[:3, :4] = np.nan
         plane.loss[7, 2] = np.inf
@@ -50,9 +46,19 @@ def damaged():
         plane.loss[:] = np.nan
     for plane in planes[METHODS[3]].values():
         plane.loss[0] *= 1e6
-    paths = {method: found.trajectories[method] for method in METHODS[:3]}
-    paths[METHODS[2]].loss[:] = np.nan
-    return material(planes, paths, METHODS[0])
+    paths[2].loss[:] = np.nan
+    return material([p for by_seed in planes.values() for p in by_seed.values()], paths, METHODS[0])
+
+
+def test_figures_draw_the_lowest_run_seed_of_each_method():
+    planes = [
+        make_plane(bowl(width), 5, method=method, seed=seed)
+        for method in ("b", "a")
+        for seed, width in ((1, 0.5), (0, 0.7))
+    ]
+    found = material(planes, [], "a")
+    assert list(found.planes) == ["b", "a"]
+    assert all(plane.attributes["seed"] == 0 for plane in found.first.values())
 
 
 def page(figure):
@@ -228,7 +234,7 @@ def test_a_seed_that_is_not_finite_leaves_a_gap_in_the_cut():
 
 
 def test_direction_seeds_on_different_grids_are_refused():
-    planes = {"sgd_30": {0: make_plane(bowl(1.0), 5), 1: make_plane(bowl(1.0), 7)}}
+    planes = [make_plane(bowl(1.0), 5 + 2 * seed, direction_seed=seed) for seed in (0, 1)]
     with pytest.raises(PerturbError, match="sgd_30: its direction seeds have different grids"):
         landscape.draw("landscape_cuts", material(planes))
 

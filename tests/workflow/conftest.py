@@ -25,6 +25,7 @@ SMALL = {
                     "direction_seeds": [0, 1],
                     "points": 5,
                     "images": 100,
+                    "curvature_images": 50,
                 },
                 "methods": [
                     {"method": "sgd_2"},

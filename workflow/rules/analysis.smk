@@ -1,8 +1,6 @@
 rule table:
     input:
         records=lambda wildcards: records_of(wildcards.dataset),
-    wildcard_constraints:
-        dataset="(?!landscape_)[^/]+",
     output:
         csv=report(
             "<results>/tables/{dataset}.csv",
@@ -15,6 +13,8 @@ rule table:
         "<logs>/tables/{dataset}.log",
     benchmark:
         "<benchmarks>/tables/{dataset}.tsv"
+    wildcard_constraints:
+        dataset="(?!landscape_)[^/]+",
     localrule: True
     conda:
         "../../envs/perturb.yaml"

@@ -92,6 +92,11 @@ def records_of(dataset):
     return paths
 
 
+def tables_of(dataset):
+    """Return the names of a data set's tables: its own, and that of its landscapes."""
+    return [dataset] + ([f"landscape_{dataset}"] if CONFIG.landscape(dataset) else [])
+
+
 def figures_of(dataset, kinds=("pdf", "png")):
     """Return the figures of a data set: all but those of sections or methods that it lacks."""
     names = names_for(say(CONFIG.plan, "rts", dataset))

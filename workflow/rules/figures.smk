@@ -1,8 +1,6 @@
 rule figure:
     input:
         records=lambda wildcards: records_of(wildcards.dataset),
-    wildcard_constraints:
-        figure="(?!landscape_)[^/]+",
     output:
         pdf="<results>/figures/{dataset}/{figure}.pdf",
         png=report(
@@ -15,6 +13,8 @@ rule figure:
         "<logs>/figures/{dataset}/{figure}.log",
     benchmark:
         "<benchmarks>/figures/{dataset}/{figure}.tsv"
+    wildcard_constraints:
+        figure="(?!landscape_)[^/]+",
     localrule: True
     conda:
         "../../envs/perturb.yaml"

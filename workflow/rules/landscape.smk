@@ -6,9 +6,9 @@ RUN = "<results>/runs/{dataset}/{model}/{method}/seed{seed}"
 
 def landscape_settings(*names):
     """Return a function of the wildcards: those settings that one kind of job depends on."""
-    return lambda wildcards: say(
-        CONFIG.landscape_settings, wildcards.dataset
-    ).to_json(*names)
+    return lambda wildcards: say(CONFIG.landscape_settings, wildcards.dataset).to_json(
+        *names
+    )
 
 
 def landscape_state(name):
@@ -59,17 +59,25 @@ def landscapes_of(dataset):
     )
 
 
+def pages_of(dataset):
+    """Return the interactive pages of a data set: of each run drawn, in the first directions."""
+    drawn = CONFIG.landscape(dataset)
+    if not drawn:
+        return []
+    return landscape_files(dataset, f"plane{drawn['direction_seeds'][0]}.html")
+
+
 rule draw_directions:
     input:
         manifest="<results>/data/{dataset}.manifest.json",
     output:
         LANDSCAPE + "/directions/seed{direction_seed}.safetensors",
-    wildcard_constraints:
-        direction_seed=r"\d+",
     log:
         "<logs>/landscapes/{dataset}/{model}/directions{direction_seed}.log",
     benchmark:
         "<benchmarks>/landscapes/{dataset}/{model}/directions{direction_seed}.tsv"
+    wildcard_constraints:
+        direction_seed=r"\d+",
     conda:
         "../../envs/perturb.yaml"
     params:
@@ -87,12 +95,12 @@ rule plane:
         directions=LANDSCAPE + "/directions/seed{direction_seed}.safetensors",
     output:
         LANDSCAPE_OF_RUN + "/plane{direction_seed}.npz",
-    wildcard_constraints:
-        direction_seed=r"\d+",
     log:
         "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/plane{direction_seed}.log",
     benchmark:
         "<benchmarks>/landscapes/{dataset}/{model}/{method}/seed{seed}/plane{direction_seed}.tsv"
+    wildcard_constraints:
+        direction_seed=r"\d+",
     conda:
         "../../envs/perturb.yaml"
     resources:
@@ -158,7 +166,7 @@ rule curvature:
     params:
         specification=specification,
         settings=landscape_settings(
-            "images", "sharpness_radii", "adaptive_radii", "direction_seeds"
+            "curvature_images", "sharpness_radii", "adaptive_radii", "direction_seeds"
         ),
     script:
         "../scripts/curvature.py"
@@ -205,7 +213,9 @@ rule landscape_table:
     conda:
         "../../envs/perturb.yaml"
     params:
-        plan=lambda wildcards: plan_of(wildcards.dataset),
+        flat_margin=lambda wildcards: CONFIG.landscape_settings(
+            wildcards.dataset
+        ).flat_margin,
     script:
         "../scripts/landscape_table.py"
 

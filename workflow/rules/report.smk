@@ -1,5 +1,10 @@
 RESULTS_OF_ALL = dict(
-    tables=[f"<results>/tables/{dataset}.csv" for dataset in CONFIG.datasets],
+    tables=[
+        f"<results>/tables/{name}.csv"
+        for dataset in CONFIG.datasets
+        for name in tables_of(dataset)
+    ],
+    pages=[page for dataset in CONFIG.datasets for page in pages_of(dataset)],
     figures=[
         path
         for dataset in CONFIG.datasets

@@ -6,5 +6,6 @@ with user_errors(snakemake.log[0]):
     from perturb.report import html
     from perturb.report.material import chapters
 
-    found = chapters(snakemake.params.plans, snakemake.input.tables, snakemake.input.figures)
+    parts = [snakemake.input.get(name, []) for name in ("tables", "figures", "pages")]
+    found = chapters(snakemake.params.plans, *parts)
     html.write(found, snakemake.output[0])

@@ -21,15 +21,21 @@ def versions(text: str) -> str:
 
 
 def data_of(run: Mapping[str, object]) -> str:
-    """Say how much of the data set a run trained on: `whole`, or `partial (1,117 of 50,000)`."""
+    """Say how much of the data set a run of `collect` trained on; see `data_used`."""
     limited = bool(json.loads(run["specification"]).get("limit"))
-    if not limited and not run["partial_data"]:
-        return "whole"
     used = json.loads(run["images"]).get("train")
-    official = OFFICIAL_TRAIN_IMAGES.get(run["dataset"])
-    if used is None:
+    return data_used(run["dataset"], used, whole=not limited and not run["partial_data"])
+
+
+def data_used(dataset: str, train_images: int | None, *, whole: bool) -> str:
+    """Return `whole`, or how much of the official train split it was: `partial (200 of 50,000)`."""
+    if whole:
+        return "whole"
+    if train_images is None:
         return "partial"
-    return f"partial ({used:,} of {official:,})" if official else f"partial ({used:,} images)"
+    official = OFFICIAL_TRAIN_IMAGES.get(dataset)
+    of = f"{train_images:,} of {official:,}" if official else f"{train_images:,} images"
+    return f"partial ({of})"
 
 
 def attributes(run: Mapping[str, object]) -> dict[str, str]:

@@ -25,6 +25,7 @@ class Entry:
         """Return the figure's caption for the table of `plan`, in plain text."""
         text = self.text.format(
             section=self.section,
+            normalisation=(plan.get("landscape") or {}).get("normalisation"),
             reference=plan["reference"],
             sgd=plan.get("sgd") or "SGD",
             sgd_double=plan.get("sgd_double") or "SGD at twice the epochs",
@@ -80,8 +81,8 @@ CATALOGUE: dict[str, Entry] = {
 
 _PLANE = (
     "Loss around the last checkpoint of each method in the plane of two random, "
-    "filter-normalised directions, the same for all (first direction seed); the star is the "
-    "checkpoint, hatched points have no finite loss."
+    "{normalisation}-normalised directions, the same for all (first direction seed); the star is "
+    "the checkpoint, hatched points have no finite loss."
 )
 LANDSCAPES: dict[str, Entry] = {
     "landscape_contours_linear": Entry(
@@ -117,4 +118,5 @@ def names_for(plan: Mapping[str, Any]) -> list[str]:
         for name, entry in CATALOGUE.items()
         if entry.section is None or entry.section in sections
     ]
-    return found if plan.get("sgd") else [name for name in found if name != "sgd_against_pugd"]
+    found = found if plan.get("sgd") else [name for name in found if name != "sgd_against_pugd"]
+    return found + (list(LANDSCAPES) if plan.get("landscape") else [])

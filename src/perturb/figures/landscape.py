@@ -59,16 +59,22 @@ class LandscapeMaterial:
 
 
 def material(
-    planes: Mapping[str, Mapping[int, Plane]],
-    trajectories: Mapping[str, Plane] | None = None,
-    reference: str = "",
+    planes: Sequence[Plane], trajectories: Iterable[Plane] = (), reference: str = ""
 ) -> LandscapeMaterial:
-    """Return the material of figures, its mark read from the planes' attributes."""
-    trajectories = trajectories or {}
-    every = [plane for found in planes.values() for plane in found.values()]
-    return LandscapeMaterial(
-        planes, trajectories, reference, mark_of([*every, *trajectories.values()])
-    )
+    """Return the material of figures: of each method the landscapes of its lowest run seed.
+
+    The order of methods is that of `planes`; the mark is read from the planes' attributes.
+    """
+    drawn = sorted(planes, key=lambda plane: plane.attributes["seed"])
+    by_method: dict[str, dict[int, Plane]] = {p.attributes["method"]: {} for p in planes}
+    for plane in drawn:
+        found = by_method[plane.attributes["method"]]
+        found.setdefault(plane.attributes["direction_seed"], plane)
+    paths: dict[str, Plane] = {}
+    for path in sorted(trajectories, key=lambda plane: plane.attributes["seed"]):
+        paths.setdefault(path.attributes["method"], path)
+    paths = {method: paths[method] for method in by_method if method in paths}
+    return LandscapeMaterial(by_method, paths, reference, mark_of([*drawn, *paths.values()]))
 
 
 def _columns(panels: int, most: int = 4) -> int:

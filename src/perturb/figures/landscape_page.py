@@ -36,7 +36,7 @@ def write(plane: Plane, path: str | Path) -> None:
         undefined=StrictUndefined,
     )
     known = words(plane.attributes)
-    head = [known.get(name, "") for name in ("data set", "model", "method")]
+    head = [known.get(name, "") for name in ("dataset", "model", "method")]
     title = f"Loss landscape: {', '.join(filter(None, head))}"
     plot = to_html(
         figure(plane),
@@ -171,8 +171,8 @@ def _details(known: dict[str, str]) -> str:
     labels = (
         ("seed", "seed {}"),
         ("checkpoint", "checkpoint {}"),
-        ("directions", "directions {}"),
-        ("direction seed", "direction seed {}"),
+        ("directions", "directions: {}"),
+        ("direction_seed", "direction seed {}"),
         ("normalisation", "{}-normalised"),
         ("images", "{} images"),
         ("device", "device {}"),

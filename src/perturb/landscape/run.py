@@ -14,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from perturb import models
+from perturb.analysis.comparability import data_used
 from perturb.analysis.runs import read_record
 from perturb.config import LandscapeSettings, RunSpecification
 from perturb.data import load
@@ -68,9 +69,12 @@ class Scene:
 
 
 def set_scene(
-    specification: RunSpecification, settings: LandscapeSettings, files: RunFiles
+    specification: RunSpecification,
+    files: RunFiles,
+    images_wanted: int | str,
+    precision: str = "float32",
 ) -> Scene:
-    """Load a run's last weights and the images of its train split that the settings ask for.
+    """Load a run's last weights and so many images of its train split, or those of `full`.
 
     Raises PerturbError where a file is missing or damaged, or where the weights are not those
     that the run's record speaks of.
@@ -92,8 +96,8 @@ def set_scene(
     model.load_state_dict(weights)
     model.to(device).requires_grad_(True)
     images, labels = make_splits(data, specification)["train"]
-    if settings.images != "full":
-        chosen = balanced_subset(labels, int(settings.images), specification.split_seed)
+    if images_wanted != "full":
+        chosen = balanced_subset(labels, int(images_wanted), specification.split_seed)
         images, labels = images[chosen], labels[chosen]
     feed = Feed(
         images,
@@ -106,14 +110,17 @@ def set_scene(
     (inputs, targets), *_ = feed.epoch(0)
     size = batch_size(model, inputs[:1])
     batches = list(zip(inputs.split(size), targets.split(size), strict=True))
-    precision = getattr(torch, settings.precision)
     # Where nothing moves, the surface is the model itself.
-    with Surface(model, batches, {}, {}, precision=precision) as surface:
+    with Surface(model, batches, {}, {}, precision=getattr(torch, precision)) as surface:
         loss, accuracy = surface.at(0.0, 0.0)
     attributes = {
         **{key: getattr(specification, key) for key in ("dataset", "model", "method", "seed")},
         "scale": specification.scale,
-        "partial_data": manifest["partial"] or specification.limit is not None,
+        "data": data_used(
+            specification.dataset,
+            record["images"]["train"],
+            whole=not manifest["partial"] and specification.limit is None,
+        ),
         "status": record["status"],
         "epochs_completed": record["epochs_completed"],
         "checkpoint": files.weights.name,
@@ -124,12 +131,12 @@ def set_scene(
         "images": len(labels),
         "images_sha256": sha256_arrays({"images": images, "labels": labels}),
         "batch_size": size,
-        "precision": settings.precision,
+        "precision": precision,
         "device": describe_device(device),
         "threads": specification.threads,
         "versions": versions(device),
     }
-    return Scene(model, weights, batches, precision, attributes)
+    return Scene(model, weights, batches, getattr(torch, precision), attributes)
 
 
 def compute_plane(
@@ -141,7 +148,7 @@ def compute_plane(
     state: Path,
 ) -> None:
     """Write the plane of a run in a pair of random directions."""
-    scene = set_scene(specification, settings, files)
+    scene = set_scene(specification, files, settings.images, settings.precision)
     pair, seed = directions.load(directions_file)
     first, second = (
         directions.normalise(d, scene.parameters(), settings.normalisation, settings.ignore)
@@ -174,7 +181,7 @@ def compute_trajectory(
 
     The path begins at the initial weights; its epochs count those completed.
     """
-    scene = set_scene(specification, settings, files)
+    scene = set_scene(specification, files, settings.images, settings.precision)
     kept = sorted(
         (int(path.stem.removeprefix("epoch")) + 1, path)
         for path in checkpoints.glob("epoch*.safetensors")
@@ -221,7 +228,7 @@ def compute_curvature(
     output: Path,
 ) -> None:
     """Write Hessian eigenvalues, trace and sharpness of a run's last weights as JSON."""
-    scene = set_scene(specification, settings, files)
+    scene = set_scene(specification, files, settings.curvature_images)
     measured = measure(
         Objective(scene.model, scene.batches),
         radii=settings.sharpness_radii,

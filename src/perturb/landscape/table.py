@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from perturb.analysis.formats import escape, method_tex, prose
+from perturb.errors import PerturbError
 from perturb.files import write_text
 from perturb.landscape.area import flat_area
-from perturb.landscape.files import Plane
-from perturb.landscape.words import mark_of, words
+from perturb.landscape.files import Plane, read_plane
+from perturb.landscape.words import mark_of
 
 FLAT_MARGIN = 0.1  # nats above the checkpoint's loss
 _SHARPNESS = {"sam_sharpness": "SAM", "adaptive_sharpness": "adaptive"}
@@ -26,12 +28,58 @@ _TEXT = ("method", "device", "precision", "mark")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What there is of one checkpoint: its planes by direction seed and its `curvature.json`."""
+    """What there is of one checkpoint: its planes by direction seed and what `measure` found."""
 
     method: str
     seed: int
-    planes: Mapping[int, Plane]
-    curvature: Mapping[str, Any] = field(default_factory=dict)
+    planes: dict[int, Plane]
+    curvature: dict[str, Any] = field(default_factory=dict)
+
+
+def read_checkpoints(
+    planes: Iterable[str | Path], curvatures: Iterable[str | Path]
+) -> list[Checkpoint]:
+    """Return the checkpoints that files of planes and of curvature speak of, in the planes' order.
+
+    Raises PerturbError naming the file where one is missing or damaged, or where two of one
+    checkpoint are of different weights.
+    """
+    found: dict[tuple[str, int], Checkpoint] = {}
+    weights: dict[tuple[str, int], str] = {}
+
+    def checkpoint_of(path: str | Path, attributes: Mapping[str, Any]) -> Checkpoint:
+        key = attributes["method"], attributes["seed"]
+        if (
+            weights.setdefault(key, attributes["checkpoint_sha256"])
+            != (attributes["checkpoint_sha256"])
+        ):
+            raise PerturbError(
+                f"{path}: of other weights than the other files of {key[0]}, seed {key[1]}. "
+                "Delete it and run again."
+            )
+        return found.setdefault(key, Checkpoint(*key, {}, {}))
+
+    for path in planes:
+        plane = read_plane(path)
+        checkpoint_of(path, plane.attributes).planes[plane.attributes["direction_seed"]] = plane
+    for path in curvatures:
+        measured = read_curvature(path)
+        checkpoint_of(path, measured).curvature.update(measured["curvature"])
+    return list(found.values())
+
+
+def read_curvature(path: str | Path) -> dict[str, Any]:
+    """Read a `curvature.json`; PerturbError where it is missing, truncated or of something else."""
+    try:
+        measured = json.loads(Path(path).read_text(encoding="utf-8"))
+        measured["curvature"]["eigenvalues"], measured["checkpoint_sha256"]
+    except FileNotFoundError:
+        raise PerturbError(f"{path}: no such file. Run the workflow to make it.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise PerturbError(
+            f"{path}: damaged ({error!r}). Delete the file and run again to make it anew."
+        ) from None
+    return measured
 
 
 def build(checkpoints: Iterable[Checkpoint], margin: float = FLAT_MARGIN) -> pd.DataFrame:
@@ -59,7 +107,7 @@ def write(
 
 def _row(checkpoint: Checkpoint, margin: float) -> dict[str, Any]:
     planes = [checkpoint.planes[seed] for seed in sorted(checkpoint.planes)]
-    first = words(planes[0].attributes) if planes else {}
+    first = planes[0].attributes if planes else {}
     centre = planes[0].centre if planes else None
     areas = [flat_area(plane, margin) for plane in planes]
     values = np.array([found.area for found in areas])
@@ -78,7 +126,8 @@ def _row(checkpoint: Checkpoint, margin: float) -> dict[str, Any]:
         "direction_seeds": len(planes),
         "masked_points": sum(plane.masked for plane in planes),
         "points": sum(plane.loss.size for plane in planes),
-        "images": first.get("images", "").replace(",", ""),
+        "images": first.get("images", math.nan),
+        "curvature_images": checkpoint.curvature.get("images", math.nan),
         "device": first.get("device", ""),
         "precision": first.get("precision", ""),
         "mark": mark_of(planes),
@@ -86,26 +135,25 @@ def _row(checkpoint: Checkpoint, margin: float) -> dict[str, Any]:
 
 
 def _curvature(found: Mapping[str, Any]) -> dict[str, float]:
-    """Read `curvature.json`; what is absent or null becomes NaN. The one place that knows it."""
+    """Return what `perturb.landscape.curvature.measure` found as columns; null becomes NaN."""
 
     def number(group: Any, key: str) -> float:
         value = group.get(key) if isinstance(group, Mapping) else None
         return math.nan if value is None else float(value)
 
-    top = next(iter(found.get("eigenvalues") or []), None)
-    smallest = found.get("smallest_eigenvalue")
-    smallest = smallest if isinstance(smallest, Mapping) else {"value": smallest}
+    eigenvalues = found.get("eigenvalues") or {}
+    top = next(iter(eigenvalues.get("largest") or []), None)
     values = {
-        "top_eigenvalue": number(top, "value"),
+        "top_eigenvalue": number(top, "mean"),
         "top_eigenvalue_se": number(top, "standard_error"),
-        "smallest_eigenvalue": number(smallest, "value"),
+        "smallest_eigenvalue": number(eigenvalues.get("smallest"), "mean"),
         "trace": number(found.get("trace"), "mean"),
         "trace_se": number(found.get("trace"), "standard_error"),
     }
     for kind in _SHARPNESS:
-        for entry in found.get(kind) or []:
+        for entry in found.get(kind.removeprefix("sam_")) or []:
             for steps in _STEPS:
-                values[f"{kind}_{steps}_rho{entry['rho']:g}"] = number(entry, steps)
+                values[f"{kind}_{steps}_rho{entry['radius']:g}"] = number(entry, steps)
     return values
 
 
@@ -121,7 +169,7 @@ def _sharpness(name: str) -> tuple[str, str, float]:
     return kind, steps, float(rho)
 
 
-def _general(frame: pd.DataFrame) -> list[list[str]]:
+def general(frame: pd.DataFrame) -> list[list[str]]:
     """Return header and rows of the table's first part as plain text, rounded for a reader."""
     table = [
         ["method", "seed", "loss", "accuracy (%)", "top eigenvalue", "trace", "flat area", "masked"]
@@ -148,10 +196,16 @@ def _sharpness_columns(frame: pd.DataFrame) -> list[str]:
     return [name for name in frame if str(name).startswith(tuple(_SHARPNESS))]
 
 
-def _sharp(frame: pd.DataFrame) -> list[list[str]]:
-    """Return the rows of the second part, without header: method, seed, every sharpness."""
+def sharpness(frame: pd.DataFrame) -> list[list[str]]:
+    """Return header and rows of the second part: method, seed, every sharpness; [] if none."""
     columns = _sharpness_columns(frame)
-    return [
+    if not columns:
+        return []
+    header = ["method", "seed"]
+    for name in columns:
+        kind, steps, rho = _sharpness(name)
+        header.append(f"{_SHARPNESS[kind]}, rho {rho:g}, {_STEPS[steps]}")
+    return [header] + [
         [row["method"], str(row["seed"]), *(_round(row[name]) for name in columns)]
         for row in frame.to_dict("records")
     ]
@@ -195,19 +249,25 @@ def caption(frame: pd.DataFrame) -> str:
         "seeds, ≥ where it touches the plane's border for any of them; masked: points without a "
         "finite loss."
     ]
-    for name, text in (("images", "images"), ("device", "device"), ("precision", "precision"),
-                       ("direction_seeds", "direction seeds")):  # fmt: skip
-        found = [f"{value:g}" if isinstance(value, float) else str(value)
-                 for value in dict.fromkeys(frame.get(name, ())) if value != ""]  # fmt: skip
+    words = {
+        "images": "Images",
+        "curvature_images": "Images for curvature and sharpness",
+        "device": "Device",
+        "precision": "Precision",
+        "direction_seeds": "Direction seeds",
+    }
+    for name, text in words.items():
+        found = [value for value in dict.fromkeys(frame.get(name, ())) if not pd.isna(value)]
         if found:
-            parts.append(f"{text.capitalize()}: {', '.join(found)}.")
+            texts = [f"{v:,.0f}" if isinstance(v, (int, float)) else str(v) for v in found]
+            parts.append(f"{text}: {', '.join(texts)}.")
     return " ".join(parts)
 
 
 def warnings_of(frame: pd.DataFrame) -> list[str]:
     """Return what a reader must know first: marks, mixed devices or precisions, gaps."""
     found = [f"{mark}." for mark in dict.fromkeys(frame.get("mark", ())) if mark]
-    for name in ("images", "device", "precision", "direction_seeds"):
+    for name in ("images", "curvature_images", "device", "precision", "direction_seeds"):
         if len(set(frame.get(name, ()))) > 1:
             found.append(f"Rows differ in {name.replace('_', ' ')}: compare them with care.")
     if len(frame) and frame["masked_points"].any():
@@ -221,14 +281,10 @@ def markdown(frame: pd.DataFrame, dataset: str) -> str:
     """Return the table for GitHub, its sharpness as a table of its own."""
     lines = [f"# Loss landscapes: {dataset}", ""]
     lines += [f"> **{warning}**\n" for warning in warnings_of(frame)]
-    lines += _md_table(_general(frame))
-    columns = _sharpness_columns(frame)
-    if columns:
-        header = ["method", "seed"]
-        for name in columns:
-            kind, steps, rho = _sharpness(name)
-            header.append(f"{_SHARPNESS[kind]}, rho {rho:g}, {_STEPS[steps]}")
-        lines += ["", "## Sharpness (nats)", "", *_md_table([header, *_sharp(frame)])]
+    lines += _md_table(general(frame))
+    rises = sharpness(frame)
+    if rises:
+        lines += ["", "## Sharpness (nats)", "", *_md_table(rises)]
     return "\n".join([*lines, "", caption(frame), ""])
 
 
@@ -240,7 +296,7 @@ def _md_table(table: Sequence[Sequence[str]]) -> list[str]:
 
 def latex(frame: pd.DataFrame, dataset: str) -> str:
     """Return the table for `\\input`: two tabulars, the second of sharpness. Needs booktabs."""
-    header, *rows = _general(frame)
+    header, *rows = general(frame)
     lines = [
         r"\begin{table}\centering\scriptsize\setlength{\tabcolsep}{3pt}",
         rf"\caption{{Loss landscapes: {escape(dataset)}. {prose(caption(frame))}}}"
@@ -249,7 +305,7 @@ def latex(frame: pd.DataFrame, dataset: str) -> str:
     ]
     columns = _sharpness_columns(frame)
     if columns:
-        lines += [r"\par\medskip", *_tabular(_sharpness_header(columns), _sharp(frame))]
+        lines += [r"\par\medskip", *_tabular(_sharpness_header(columns), sharpness(frame)[1:])]
     lines += [rf"\par\textbf{{{prose(warning)}}}" for warning in warnings_of(frame)]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 

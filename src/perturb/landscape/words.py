@@ -8,45 +8,15 @@ from typing import Any
 from perturb.landscape.files import Plane
 
 SMOKE = "Smoke run: shortened training, not a result of the study"
-# A value may stand at the top or in a group: {"directions": {"seed": 0}} is "directions_seed".
-_KEYS = {
-    "data set": ("dataset",),
-    "model": ("model",),
-    "method": ("method",),
-    "seed": ("seed",),
-    "checkpoint": ("checkpoint_name", "checkpoint", "checkpoint_sha256"),
-    "directions": ("directions", "directions_kind"),
-    "direction seed": ("direction_seed", "directions_seed"),
-    "normalisation": ("normalisation", "directions_normalisation"),
-    "images": ("images", "subset_images", "images_number", "images_count"),
-    "device": ("device",),
-    "precision": ("precision",),
-    "scale": ("scale",),
-    "data": ("data",),
-}
 
 
 def words(attributes: Mapping[str, Any]) -> dict[str, str]:
-    """Return what is known of a plane as text, by the keys of `_KEYS`; unknown ones are absent."""
-    flat = _flat(attributes)
-    found = {}
-    for name, keys in _KEYS.items():
-        values = [flat[key] for key in keys if flat.get(key) not in (None, "")]
-        if values:
-            value = values[0]
-            count = isinstance(value, int) and name == "images"
-            found[name] = f"{value:,}" if count else str(value)
-    return found
-
-
-def _flat(attributes: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in attributes.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}_")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
+    """Return the attributes of a plane as text; those that are empty are left out."""
+    return {
+        name: f"{value:,}" if name == "images" else str(value)
+        for name, value in attributes.items()
+        if value not in (None, "")
+    }
 
 
 def mark_of(planes: Iterable[Plane]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from perturb.analysis import display
 from perturb.analysis.tables import StudyTable
 from perturb.files import write_text
+from perturb.landscape import table as scalars
 from perturb.report.material import Chapter
 from perturb.report.sentences import findings, what_was_run
 
@@ -68,9 +70,30 @@ def _chapter(chapter: Chapter, folder: Path) -> dict[str, Any]:
             for p in chapter.pictures
             if p.png
         ],
+        "landscapes": _landscapes(chapter, folder),
         "provenance": _provenance(table),
         "example": f"{folder.as_posix()}/runs/{chapter.dataset}/{table.plan['model']}/"
         f"{table.plan['reference']}/seed0/record.json",
+    }
+
+
+def _landscapes(chapter: Chapter, folder: Path) -> dict[str, Any] | None:
+    """Return the parts of the landscapes' table and the links to their pages, if any."""
+    frame = chapter.landscapes
+    if frame is None:
+        return None
+    pages = [
+        {
+            "name": f"{path.parents[1].name}, {path.parent.name}",
+            "address": Path(os.path.relpath(path, folder)).as_posix(),
+        }
+        for path in chapter.pages
+    ]
+    return {
+        "tables": [part for part in (scalars.general(frame), scalars.sharpness(frame)) if part],
+        "caption": scalars.caption(frame),
+        "warnings": scalars.warnings_of(frame),
+        "pages": pages,
     }
 
 

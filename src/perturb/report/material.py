@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import pandas as pd
 
 from perturb.analysis import tables
 from perturb.analysis.tables import StudyTable
 from perturb.errors import PerturbError
-from perturb.figures.catalogue import CATALOGUE
+from perturb.figures.catalogue import CATALOGUE, LANDSCAPES
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Chapter:
-    """A data set's part of the results section."""
+    """A data set's part of the results section.
+
+    Where its landscapes are drawn: their table, and the pages that turn, one a run.
+    """
 
     table: StudyTable
     pictures: list[Picture]
+    landscapes: pd.DataFrame | None = None
+    pages: list[Path] = field(default_factory=list)
 
     @property
     def dataset(self) -> str:
@@ -38,14 +45,18 @@ class Chapter:
 
 
 def chapters(
-    plans: str, table_paths: Sequence[str | Path], figure_paths: Iterable[str | Path]
+    plans: str,
+    table_paths: Sequence[str | Path],
+    figure_paths: Iterable[str | Path],
+    page_paths: Sequence[str | Path] = (),
 ) -> list[Chapter]:
     """Return a chapter for each plan, in their order.
 
     Args:
         plans: JSON, a list of plans.
-        table_paths: CSV files named after the data sets.
+        table_paths: CSV files named after the data sets, `landscape_<dataset>` those of landscapes.
         figure_paths: PDF and PNG files `<dataset>/<name>.<ending>`.
+        page_paths: pages of landscapes, `<dataset>/<model>/<method>/seed<n>/<plane>.html`.
 
     Raises PerturbError where a plan's table is not among the files.
     """
@@ -68,8 +79,16 @@ def chapters(
                 files[dataset, name].get(".pdf"),
                 files[dataset, name].get(".png"),
             )
-            for name, entry in CATALOGUE.items()
+            for name, entry in (CATALOGUE | LANDSCAPES).items()
             if (dataset, name) in files
         ]
-        found.append(Chapter(tables.read(by_name[dataset], plan), pictures))
+        scalars = by_name.get(f"landscape_{dataset}")
+        found.append(
+            Chapter(
+                tables.read(by_name[dataset], plan),
+                pictures,
+                None if scalars is None else pd.read_csv(scalars),
+                [path for path in map(Path, page_paths) if path.parents[3].name == dataset],
+            )
+        )
     return found

@@ -60,6 +60,8 @@ def _chapter(chapter: Chapter, folder: Path) -> str:
     lines += [r"\paragraph{Findings}", *(prose(text) for text in findings(table))]
     lines += [rf"Table~\ref{{tab:{label}}} has all methods.", ""]
     lines += [rf"\input{{\perturbresults/tables/{chapter.dataset}.tex}}", ""]
+    if chapter.landscapes is not None:
+        lines += [rf"\input{{\perturbresults/tables/landscape_{chapter.dataset}.tex}}", ""]
     lines += [_figure(picture, folder, label) for picture in chapter.pictures if picture.pdf]
     return "\n".join([*lines, r"\clearpage", ""])
 
