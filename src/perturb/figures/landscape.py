@@ -358,7 +358,7 @@ def draw_trajectories(material: LandscapeMaterial) -> Figure:
         2 * blocks,
         columns,
         panel_height=(side + _title_height(shown, width, columns) + 1.15 + 0.65 / blocks) / 2,
-        legend=[(f"Loss {_TRUE}", true), (f"loss {_PROJECTED}", projected)],
+        legend=[(f"Loss {_TRUE}", true), (f"Loss {_PROJECTED}", projected)],
         note=". ".join(filter(None, notes)),
         mark=material.mark,
         height_ratios=[side, 0.8] * blocks,
