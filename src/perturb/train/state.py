@@ -30,7 +30,7 @@ from perturb.errors import PerturbError
 from perturb.files import write_atomically
 from perturb.models.weights import load_weights, save_weights, sha256_weights
 from perturb.train.engine import Outcome
-from perturb.train.history import History
+from perturb.train.history import BATCH_SERIES, History
 
 KEPT = 2
 
@@ -62,7 +62,8 @@ class State:
         """Return every tensor and array by a name."""
         outcome = self.outcome
         found = {f"last.{name}": tensor for name, tensor in outcome.last.items()}
-        found |= {f"best.{name}": tensor for name, tensor in outcome.best.items()}
+        if outcome.best is not outcome.last:
+            found |= {f"best.{name}": tensor for name, tensor in outcome.best.items()}
         for name, series in outcome.history.arrays().items():
             found[f"batches.{name}"] = torch.from_numpy(series)
         for index, of_one in self.optimizer["state"].items():
@@ -85,7 +86,7 @@ class State:
         for key, tensor in tensors.items():
             part, _, name = key.partition(".")
             parts[part][name] = tensor
-        batches = {name: list(series.numpy()) for name, series in parts["batches"].items()}
+        batches = {name: list(parts["batches"][name].numpy()) for name in BATCH_SERIES}
         momenta: dict[int, dict[str, Tensor]] = {}
         for key, tensor in parts["optimizer"].items():
             index, _, name = key.partition(".")
@@ -93,7 +94,7 @@ class State:
         outcome = Outcome(
             History(numbers["rows"], batches),
             last=parts["last"],
-            best=parts["best"],
+            best=parts["best"] or parts["last"],
             best_epoch=numbers["best_epoch"],
             seconds=numbers["seconds"],
         )
