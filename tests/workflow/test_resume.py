@@ -9,6 +9,10 @@ import subprocess
 import sys
 import time
 
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load_file
+
 from .test_workflow import hashes
 
 RUN = "results/runs/digits/cnn/pugd_30/seed0/record.json"
@@ -82,6 +86,8 @@ def test_killed_stopped_and_started_twice_it_comes_to_the_same_bytes(make_checko
 def test_a_diverging_run_is_a_row_and_an_edited_rule_reruns_its_runs_only(make_checkout):
     digits = {
         "reference": "pugd_6",
+        "sgd": "sgd_6",
+        "sgd_double": "sgd_6",
         "train": {"batch_size": 200, "learning_rate": 1000},
         "methods": [{"method": "pugd_6"}, {"method": "sgd_6"}],
     }
@@ -93,7 +99,6 @@ def test_a_diverging_run_is_a_row_and_an_edited_rule_reruns_its_runs_only(make_c
     folder = checkout.results / "runs/digits/cnn/sgd_6/seed0"
     record = json.loads((folder / "record.json").read_text())
     steps = record["steps_per_epoch"]
-    assert record["epochs_completed"] > 0
     assert 0 < record["diverged_at_step"] - steps * record["epochs_completed"] <= steps
     assert f"step {record['diverged_at_step']}" in rows.loc["sgd_6", "status"]
     assert all(np.isfinite(w).all() for w in load_file(folder / "last.safetensors").values())

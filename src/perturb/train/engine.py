@@ -25,7 +25,7 @@ Weights = dict[str, Tensor]
 
 @dataclass
 class Outcome:
-    """What a run came to. Weights are on the CPU; `last` is the last state with finite losses."""
+    """What a run came to. Weights are on the CPU; `last` is the last finite state."""
 
     history: History
     last: Weights
@@ -50,6 +50,10 @@ def snapshot(model: nn.Module) -> Weights:
     return {
         name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()
     }
+
+
+def _are_finite(weights: Weights) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in weights.values())
 
 
 @torch.inference_mode()
@@ -137,7 +141,9 @@ def train(
         epoch_ended: is called after each epoch with what the run has come to so far.
 
     A loss that is not finite ends the run: `diverged_at_step` counts steps from 1, and `last`
-    holds the weights of the end of the epoch before.
+    holds the weights of the end of the epoch before. So do weights or buffers that are not finite
+    at an epoch's end, as a batch-norm's running variance can overflow below finite losses; the step
+    is the epoch's last one then.
     """
     steps = len(feeds["train"])
     outcome = before or Outcome(History(), last=snapshot(model), best=snapshot(model))
@@ -156,7 +162,8 @@ def train(
         test = evaluate(model, feeds["test"])
         same = feeds["validation"] is feeds["test"]
         validation = test if same else evaluate(model, feeds["validation"])
-        if not math.isfinite(validation.loss + test.loss):
+        weights = snapshot(model)
+        if not math.isfinite(validation.loss + test.loss) or not _are_finite(weights):
             outcome.diverged_at_step = (epoch + 1) * steps
             return outcome
         outcome.history.add(
@@ -177,7 +184,7 @@ def train(
             validation_loss=validation.loss,
             validation_accuracy=validation.accuracy,
         )
-        outcome.last = snapshot(model)
+        outcome.last = weights
         if validation.accuracy > best_accuracy:
             best_accuracy, outcome.best_epoch, outcome.best = (
                 validation.accuracy,
