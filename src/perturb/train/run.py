@@ -241,7 +241,8 @@ def _reporting(folder: StateFolder, progress: Progress) -> Iterator[Progress]:
 def _print_progress(row: dict[str, float], epochs: int) -> None:
     print(
         f"epoch {row['epoch'] + 1}/{epochs}: train loss {row['train_loss']:.4f}, "
-        f"test accuracy {row['test_accuracy']:.4f}",
+        f"test accuracy {row['test_accuracy']:.4f}\n",
+        end="",  # one write, which no signal falls into
         file=sys.stderr,
         flush=True,
     )
