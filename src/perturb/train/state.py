@@ -275,8 +275,9 @@ def _set_aside(path: Path, reason: str) -> None:
 def _locked_file(path: Path) -> Iterator[TextIO]:
     """Hold an exclusive lock on the file `path`, open for the holder to write its name in."""
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # Its folders too may be removed at any moment, by a run beside it that has finished.
         with suppress(FileNotFoundError), ExitStack() as stack:
+            path.parent.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(open(path, "a+", encoding="utf-8"))
             _lock(file, path)
             # A holder that finished in between has removed the file that was opened here.
