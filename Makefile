@@ -22,7 +22,7 @@ unexport PYTHONPATH PYTHONHOME
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := all
-.PHONY: all setup slurm smoke test bench lint lock help
+.PHONY: all setup slurm smoke status test bench lint lock help
 
 all: setup ## set up, run the main job, print where the report is
 	@REPORT="$(RESULTS)/report.html" bash envs/run.sh \
@@ -36,6 +36,9 @@ slurm: ## set up, and the SLURM executor beside it
 
 smoke: ## the main job with config/smoke.yaml, in minutes, under results/smoke
 	@$(MAKE) --no-print-directory all CONFIG=config/smoke.yaml
+
+status: ## what the runs are doing, from their files, while the workflow runs
+	@.venv/bin/python -m perturb.status $(RESULTS)
 
 test: setup ## set up and run the tests (TESTARGS="-k name" for some)
 	@$(VENV) .venv/bin/python -m pytest $(TESTARGS)

@@ -18,7 +18,7 @@ def write_atomically(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path`; flush, sync and rename it onto `path` on success.
 
     Text is written as UTF-8 with Unix line ends, whatever the platform. On any exception the
-    temporary file is removed and `path` is left as it was.
+    temporary file is removed and `path` is left as it was; an OSError names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,6 +30,9 @@ def write_atomically(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = str(path)  # that of a full disk names no file
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

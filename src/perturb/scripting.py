@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 
 from perturb.errors import PerturbError
@@ -17,12 +17,15 @@ def user_errors(log: str) -> Iterator[None]:
     The message goes to the log and to the terminal. Any other exception is a defect of perturb
     and keeps its traceback.
     """
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "w", encoding="utf-8", buffering=1) as file:
-        try:
-            with redirect_stderr(file):
-                yield
-        except (PerturbError, OSError) as error:
-            for stream in (file, sys.stderr):
-                print(f"perturb: {error}", file=stream, flush=True)
-            sys.exit(1)
+    try:
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "w", encoding="utf-8", buffering=1) as file, redirect_stderr(file):
+            yield
+    except (PerturbError, OSError) as error:
+        # An error without a file is the log's own, most often that the disk is full.
+        nameless = isinstance(error, OSError) and error.filename is None
+        message = f"perturb: {log}: {error}" if nameless else f"perturb: {error}"
+        with suppress(OSError), open(log, "a", encoding="utf-8") as file:
+            print(message, file=file)
+        print(message, file=sys.stderr, flush=True)
+        sys.exit(1)

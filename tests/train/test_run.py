@@ -12,32 +12,15 @@ from safetensors.torch import load_file
 
 from perturb import models
 from perturb.config import Limit, RunSpecification
-from perturb.data import load, prepare
+from perturb.data import load
 from perturb.errors import PerturbError
 from perturb.models.weights import save_weights
 from perturb.train.engine import evaluate
 from perturb.train.run import RunFiles, balanced_subset, make_feeds, make_splits, run
 
-OUTPUTS = {
-    "record": "record.json",
-    "epochs": "epochs.csv",
-    "batches": "batches.npz",
-    "last": "last.safetensors",
-    "best": "best.safetensors",
-    "timing": "timing.csv",
-    "checkpoints": "checkpoints",
-}
+from .trainer import OUTPUTS
+
 SPECIFICATION = RunSpecification("digits", "cnn", "pugd_2", 0, batch_size=200)
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inputs")
-    files = {"images": folder / "digits.npz", "manifest": folder / "digits.manifest.json"}
-    prepare("digits", "", npz=files["images"], manifest=files["manifest"])
-    files["initial"] = folder / "seed0.safetensors"
-    save_weights(files["initial"], models.initial_weights("cnn", 10, 8, 1, 0))
-    return files
 
 
 @pytest.fixture

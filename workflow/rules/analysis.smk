@@ -20,5 +20,6 @@ rule table:
         "../../envs/perturb.yaml"
     params:
         plan=lambda wildcards: plan_of(wildcards.dataset),
+        code=code_of("table.py"),
     script:
         "../scripts/table.py"

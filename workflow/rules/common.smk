@@ -9,6 +9,7 @@ sys.path.insert(0, str(ROOT / "src"))
 # Jobs import this checkout's library, in whatever environment they run.
 os.environ.update(PYTHONPATH=str(ROOT / "src"))
 
+from perturb import code
 from perturb.config import Config
 from perturb.errors import PerturbError, did_you_mean
 from perturb.data import DATASETS
@@ -73,6 +74,33 @@ def specification(wildcards):
     """Return the resolved specification of a run, as text: a change of it reruns the run."""
     run = (wildcards.dataset, wildcards.model, wildcards.method, wildcards.seed)
     return say(CONFIG.run, *run).to_json()
+
+
+def code_of(script, *roots):
+    """Return a hash of the library's modules that a script uses: a change of them reruns it.
+
+    `roots` are further modules, or files of the library.
+    """
+    return code.digest(code.of(ROOT / "workflow" / "scripts" / script, *roots))
+
+
+def code_of_run(wildcards):
+    """Return a hash of the modules that a run uses: of the update rules, its own only."""
+    modules = say(code.of_training, wildcards.model, wildcards.method)
+    return code.digest(modules)
+
+
+def code_of_initial(wildcards):
+    """Return a hash of the modules that initial weights come from: of the models, theirs only."""
+    own = code.of_model(known_model(wildcards.model))
+    return code.digest(own) + code_of("initialise.py")
+
+
+def code_of_data(wildcards):
+    """Return a hash of the modules that prepare a data set: of the readers, its own only."""
+    known = DATASETS.get(known_dataset(wildcards.dataset))
+    reader = type(known).__module__ if known else "perturb.data.image_folder"
+    return code_of("prepare_data.py", reader)
 
 
 def plan_of(dataset):

@@ -16,5 +16,6 @@ rule prepare_data:
         folder=lambda wildcards: CONFIG.values.get("image_folders", {}).get(
             wildcards.dataset, ""
         ),
+        code=code_of_data,
     script:
         "../scripts/prepare_data.py"

@@ -21,5 +21,6 @@ rule figure:
     params:
         plan=lambda wildcards: plan_of(wildcards.dataset),
         figure="{figure}",
+        code=code_of("figure.py"),
     script:
         "../scripts/figure.py"

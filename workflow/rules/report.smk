@@ -30,6 +30,7 @@ rule section:
         "../../envs/perturb.yaml"
     params:
         plans=PLANS_OF_ALL,
+        code=code_of("section.py"),
     script:
         "../scripts/section.py"
 
@@ -48,5 +49,6 @@ rule report:
         "../../envs/perturb.yaml"
     params:
         plans=PLANS_OF_ALL,
+        code=code_of("report.py", ROOT / "src/perturb/report/report.html.j2"),
     script:
         "../scripts/report.py"

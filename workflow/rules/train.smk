@@ -12,6 +12,7 @@ rule initialise:
     params:
         model=lambda wildcards: known_model(wildcards.model),
         data_root=CONFIG.values["data_root"],
+        code=code_of_initial,
     script:
         "../scripts/initialise.py"
 
@@ -41,5 +42,8 @@ rule train:
         mem_mb=2000,
     params:
         specification=specification,
+        code=code_of_run,
+        # Outside the outputs, which Snakemake deletes before a job starts again.
+        state=f"{RESULTS}/state/runs/{{dataset}}/{{model}}/{{method}}/seed{{seed}}",
     script:
         "../scripts/train.py"

@@ -195,8 +195,7 @@ class PerturbedSGD(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose learning rate is annealed from what it is given now."""
-        # Without its decorator, which imports torch's compiler: 1.5 s that nothing here needs.
-        inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
+        _plain(torch.optim.Optimizer.add_param_group)(self, param_group)
         self.param_groups[-1].setdefault("initial_lr", self.param_groups[-1]["lr"])
 
     def state_dict(self) -> dict[str, Any]:
@@ -204,12 +203,13 @@ class PerturbedSGD(torch.optim.Optimizer):
         extra = {name: getattr(self, name) for name in self._remembered()}
         extra["norms"] = [norm.item() for norm in self._norms]
         extra["history"] = copy.deepcopy(self.trigger.history) if self.trigger else None
-        return super().state_dict() | {"perturb": extra}
+        return _plain(torch.optim.Optimizer.state_dict)(self) | {"perturb": extra}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         extra = dict(state_dict["perturb"])
-        super().load_state_dict({k: v for k, v in state_dict.items() if k != "perturb"})
+        rest = {key: value for key, value in state_dict.items() if key != "perturb"}
+        _plain(torch.optim.Optimizer.load_state_dict)(self, rest)
         norms, history = extra.pop("norms"), extra.pop("history")
         like = self.param_groups[0]["params"][0]
         self._norms = [torch.tensor(norm, dtype=like.dtype, device=like.device) for norm in norms]
@@ -217,7 +217,9 @@ class PerturbedSGD(torch.optim.Optimizer):
             self.trigger.history = copy.deepcopy(history)
         for name, value in extra.items():
             setattr(self, name, value)
-        self.flat = None
+        # One vector at once, as before: where in memory the weights lie may move a last bit.
+        used = [p for g in self.param_groups for p in g["params"] if self.state.get(p)]
+        self.flat = FlatWeights.of(used, self.param_groups, self.state) if used else None
         self.set_epoch(self.epoch)
 
     @property
@@ -241,6 +243,11 @@ class PerturbedSGD(torch.optim.Optimizer):
         with self.flat.moved_by(perturbation), frozen:
             self._evaluate(closure)
         return self.flat.gradient(self.flat.second)
+
+
+def _plain(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return it without its decorator, which imports torch's compiler: 1.5 s of no use here."""
+    return inspect.unwrap(method)
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ Weights = dict[str, Tensor]
 
 @dataclass
 class Outcome:
-    """What a run came to. Weights are on the CPU; `last` is the last state with finite losses."""
+    """What a run came to. Weights are on the CPU; `last` is the last finite state."""
 
     history: History
     last: Weights
@@ -35,12 +35,25 @@ class Outcome:
     checkpoints: dict[int, Weights] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
 
+    def copy(self) -> Outcome:
+        """Return a copy that training on does not change. Weights are shared: they are replaced."""
+        return replace(
+            self,
+            history=self.history.copy(),
+            checkpoints=dict(self.checkpoints),
+            seconds=list(self.seconds),
+        )
+
 
 def snapshot(model: nn.Module) -> Weights:
     """Return a real copy of the model's parameters and buffers, on the CPU."""
     return {
         name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()
     }
+
+
+def _are_finite(weights: Weights) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in weights.values())
 
 
 @torch.inference_mode()
@@ -111,26 +124,34 @@ def train(
     *,
     epochs: int,
     checkpoint_every: int = 0,
-    report: Callable[[dict[str, float]], None] = lambda row: None,
+    before: Outcome | None = None,
+    epoch_ended: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
     """Train `model` in place and return what it came to.
 
     Args:
-        model: on its device, with its initial weights.
+        model: on its device, with its initial weights, or those that `before` ended with.
         optimizer: of its parameters.
         feeds: `train`, `validation` and `test`; where validation and test are one object (the
             protocol `from400`) it is evaluated once.
         epochs: how many.
         checkpoint_every: keep the weights after every so many epochs; 0 keeps none.
-        report: is called with each epoch's row.
+        before: the epochs that are done already, to be gone on from; the model and the optimiser
+            are as they were at the end of these.
+        epoch_ended: is called after each epoch with what the run has come to so far.
 
     A loss that is not finite ends the run: `diverged_at_step` counts steps from 1, and `last`
-    holds the weights of the end of the epoch before.
+    holds the weights of the end of the epoch before. So do weights or buffers that are not finite
+    at an epoch's end, as a batch-norm's running variance can overflow below finite losses; the step
+    is the epoch's last one then.
     """
     steps = len(feeds["train"])
-    outcome = Outcome(History(), last=snapshot(model), best=snapshot(model))
+    outcome = before or Outcome(History(), last=snapshot(model), best=snapshot(model))
+    rows = outcome.history.rows
     best_accuracy = -math.inf
-    for epoch in range(epochs):
+    if outcome.best_epoch is not None:
+        best_accuracy = rows[outcome.best_epoch]["validation_accuracy"]
+    for epoch in range(len(rows), epochs):
         start = time.perf_counter()
         optimizer.set_epoch(epoch)
         trained = _train_epoch(model, optimizer, feeds["train"], epoch)
@@ -141,10 +162,11 @@ def train(
         test = evaluate(model, feeds["test"])
         same = feeds["validation"] is feeds["test"]
         validation = test if same else evaluate(model, feeds["validation"])
-        if not math.isfinite(validation.loss + test.loss):
+        weights = snapshot(model)
+        if not math.isfinite(validation.loss + test.loss) or not _are_finite(weights):
             outcome.diverged_at_step = (epoch + 1) * steps
             return outcome
-        row = outcome.history.add(
+        outcome.history.add(
             {
                 "epoch": epoch,
                 "learning_rate": optimizer.param_groups[0]["lr"],
@@ -162,7 +184,7 @@ def train(
             validation_loss=validation.loss,
             validation_accuracy=validation.accuracy,
         )
-        outcome.last = snapshot(model)
+        outcome.last = weights
         if validation.accuracy > best_accuracy:
             best_accuracy, outcome.best_epoch, outcome.best = (
                 validation.accuracy,
@@ -172,5 +194,5 @@ def train(
         if checkpoint_every and (epoch + 1) % checkpoint_every == 0:
             outcome.checkpoints[epoch] = outcome.last
         outcome.seconds.append(time.perf_counter() - start)
-        report(row)
+        epoch_ended(outcome)
     return outcome

@@ -42,8 +42,8 @@ class History:
         gradient_norms: np.ndarray,
         perturbation_norms: np.ndarray,
         gradient_evaluations: int,
-    ) -> dict[str, float]:
-        """Add an epoch and return its row.
+    ) -> None:
+        """Add an epoch.
 
         Args:
             settings: epoch, learning_rate, radius, scale, perturbing.
@@ -67,7 +67,10 @@ class History:
         self.batches["gradient_norm"].append(gradient_norms)
         self.batches["perturbation_norm"].append(perturbation_norms)
         self.rows.append(row)
-        return row
+
+    def copy(self) -> History:
+        """Return a history that does not grow with this one."""
+        return History(list(self.rows), {name: list(rows) for name, rows in self.batches.items()})
 
     def csv(self) -> str:
         """Return `epochs.csv`: a header and one row an epoch, floats to their last digit."""

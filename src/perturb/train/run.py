@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from perturb import models, names, optim
+from perturb import code, models, optim
 from perturb.config import RunSpecification
 from perturb.data import PreparedData, load
 from perturb.data.feeding import Feed
@@ -20,13 +22,20 @@ from perturb.models.weights import load_weights, save_weights, sha256_weights
 from perturb.random import numpy_generator
 from perturb.train.determinism import describe_device, find_device, make_deterministic, versions
 from perturb.train.engine import Outcome, train
+from perturb.train.progress import Progress
+from perturb.train.signals import interrupted_by_sigterm
+from perturb.train.state import State, StateFolder
 
 Split = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Where a run's files are and go."""
+    """Where a run's files are and go.
+
+    `state` is the folder of its unfinished state, by default `state` beside the record; `progress`
+    a file for `perturb.status`, by default none.
+    """
 
     images: Path
     manifest: Path
@@ -38,6 +47,8 @@ class RunFiles:
     best: Path
     timing: Path
     checkpoints: Path
+    state: Path | None = None
+    progress: Path | None = None
 
 
 def balanced_subset(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -114,16 +125,79 @@ def make_feeds(
     }
 
 
-def run(specification: RunSpecification, files: RunFiles) -> None:
+def run(specification: RunSpecification, files: RunFiles, *, save_seconds: float = 60.0) -> None:
     """Train one run and write its folder: record, epochs, batches, weights, timing, checkpoints.
 
-    Raises PerturbError where the data or the initial weights are missing, corrupt or do not fit.
+    Its state is saved at the end of an epoch where `save_seconds` went by since the last time, and
+    when SIGTERM or SIGINT comes; a run that finds one goes on from there to the same bits. What is
+    computed does not depend on it.
+
+    Raises PerturbError where the data or the initial weights are missing, corrupt or do not fit,
+    where an unfinished state was made by something else, and after a signal.
     """
     make_deterministic(specification.threads)
     device = find_device(specification.device)
-    data = load(files.images, files.manifest)
-    initial = load_weights(files.initial)
-    manifest = data.manifest
+    data, initial = load(files.images, files.manifest), load_weights(files.initial)
+    model, optimizer = _build(specification, data.manifest, initial, files.initial)
+    model.to(device)
+    splits = make_splits(data, specification)
+    feeds = make_feeds(splits, data.manifest, specification, device)
+    inputs = {
+        "data": data.manifest["sha256"],
+        "split": data.manifest["split_sha256"],
+        "initial_weights": sha256_weights(initial),
+    }
+    record = {
+        **_what(specification),
+        **_where(specification, device),
+        "images": {name: len(labels) for name, (_, labels) in splits.items()},
+        "partial_data": data.manifest["partial"],
+        "sha256": inputs,
+    }
+    modules = code.of_training(specification.model, specification.method)
+    state = files.state or files.record.with_name("state")
+    folder = StateFolder(state, record | {"code": modules}, save_seconds)
+    epochs = optimizer.method.epochs
+    with folder.locked(), _reporting(folder, Progress(files.progress, epochs)) as progress:
+        before = folder.load()
+        if before is not None:
+            model.load_state_dict(before.outcome.last)
+            optimizer.load_state_dict(before.optimizer)
+            print(f"goes on after epoch {before.epochs} of {epochs}", file=sys.stderr)
+        progress.start(before.epochs if before else 0)
+
+        def epoch_ended(outcome: Outcome) -> None:
+            _print_progress(outcome.history.rows[-1], epochs)
+            progress.epoch(outcome.history.rows[-1], outcome.seconds[-1])
+            folder.keep(State.of(outcome, optimizer))
+
+        outcome = train(
+            model,
+            optimizer,
+            feeds,
+            epochs=epochs,
+            checkpoint_every=specification.checkpoint_every,
+            before=before.outcome.copy() if before else None,
+            epoch_ended=epoch_ended,
+        )
+        outputs = {
+            "code": code.digest(modules),
+            "final_weights": sha256_weights(outcome.last),
+            "best_weights": sha256_weights(outcome.best),
+        }
+        record |= _result(outcome, optimizer, len(feeds["train"])) | {"sha256": inputs | outputs}
+        _write(files, outcome, record)
+        folder.clear()
+        progress.end(record["status"], _divergence(outcome))
+
+
+def _build(
+    specification: RunSpecification,
+    manifest: dict[str, Any],
+    initial: dict[str, torch.Tensor],
+    path: Path,
+) -> tuple[torch.nn.Module, optim.PerturbedSGD]:
+    """Return the model with its initial weights, read from `path`, and the optimiser of them."""
     model = models.build(
         specification.model, manifest["num_classes"], manifest["image_size"], manifest["channels"]
     )
@@ -131,11 +205,9 @@ def run(specification: RunSpecification, files: RunFiles) -> None:
         model.load_state_dict(initial)
     except RuntimeError as error:
         raise PerturbError(
-            f"{files.initial}: these weights do not fit the model {specification.model} "
+            f"{path}: these weights do not fit the model {specification.model} "
             f"({error}). Delete the file and rerun."
         ) from None
-    model.to(device)
-    method = names.parse(specification.method)
     optimizer = optim.build(
         specification.method,
         model.parameters(),
@@ -145,37 +217,32 @@ def run(specification: RunSpecification, files: RunFiles) -> None:
         schedule_clock=specification.schedule_clock,
         bn_second_pass=specification.bn_second_pass,
     )
-    splits = make_splits(data, specification)
-    feeds = make_feeds(splits, manifest, specification, device)
-    outcome = train(
-        model,
-        optimizer,
-        feeds,
-        epochs=method.epochs,
-        checkpoint_every=specification.checkpoint_every,
-        report=lambda row: _print_progress(row, method.epochs),
-    )
-    record = {
-        **_what(specification),
-        **_result(outcome, optimizer, len(feeds["train"])),
-        **_where(specification, device),
-        "images": {name: len(labels) for name, (_, labels) in splits.items()},
-        "partial_data": manifest["partial"],
-        "sha256": {
-            "data": manifest["sha256"],
-            "split": manifest["split_sha256"],
-            "initial_weights": sha256_weights(initial),
-            "final_weights": sha256_weights(outcome.last),
-            "best_weights": sha256_weights(outcome.best),
-        },
-    }
-    _write(files, outcome, record)
+    return model, optimizer
+
+
+@contextmanager
+def _reporting(folder: StateFolder, progress: Progress) -> Iterator[Progress]:
+    """Save the state of a run that a signal stops; say in its progress how it ended otherwise."""
+    with interrupted_by_sigterm():
+        try:
+            yield progress
+        except KeyboardInterrupt as interrupt:
+            epochs = folder.save()
+            on = f"goes on after epoch {epochs} of {progress.epochs}" if epochs else "begins anew"
+            message = f"stopped by {interrupt or 'an interrupt'}; the next start {on}."
+            progress.end("stopped", message)
+            raise PerturbError(message) from None
+        except Exception as error:
+            with suppress(OSError):
+                progress.end("failed", str(error))
+            raise
 
 
 def _print_progress(row: dict[str, float], epochs: int) -> None:
     print(
         f"epoch {row['epoch'] + 1}/{epochs}: train loss {row['train_loss']:.4f}, "
-        f"test accuracy {row['test_accuracy']:.4f}",
+        f"test accuracy {row['test_accuracy']:.4f}\n",
+        end="",  # one write, which no signal falls into
         file=sys.stderr,
         flush=True,
     )
@@ -210,6 +277,11 @@ def _result(outcome: Outcome, optimizer: optim.PerturbedSGD, steps: int) -> dict
     }
 
 
+def _divergence(outcome: Outcome) -> str:
+    step = outcome.diverged_at_step
+    return "" if step is None else f"diverged at step {step}"
+
+
 def _where(specification: RunSpecification, device: torch.device) -> dict[str, Any]:
     return {
         "device": describe_device(device),
@@ -221,7 +293,10 @@ def _where(specification: RunSpecification, device: torch.device) -> dict[str, A
 
 
 def _write(files: RunFiles, outcome: Outcome, record: dict[str, Any]) -> None:
-    files.checkpoints.mkdir(parents=True, exist_ok=True)
+    for folder in (files.record.parent, files.checkpoints):
+        folder.mkdir(parents=True, exist_ok=True)
+        for unfinished in folder.glob(".*.tmp"):  # of a process that was killed here
+            unfinished.unlink()
     for epoch, weights in outcome.checkpoints.items():
         save_weights(files.checkpoints / f"epoch{epoch}.safetensors", weights)
     save_weights(files.last, outcome.last)

@@ -1,0 +1,51 @@
+"""What a run says of itself while it trains: a line of JSON an epoch. Pure, without torch.
+
+Lines hold times, so the file is a log and no result. `perturb.status` reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+
+class Progress:
+    """The `progress.jsonl` of a run, appended to by each of its starts; no `path`, no file.
+
+    `{"start": k, ...}` when epochs k, k + 1, ... are about to be trained, `{"epoch": e, ...}` when
+    epoch e has ended, both counted from 0, and `{"end": status, ...}`.
+    """
+
+    def __init__(self, path: Path | None, epochs: int) -> None:
+        self.path = path
+        self.epochs = epochs
+
+    def start(self, epoch: int) -> None:
+        """Say that training begins with this epoch; later ones of an earlier start are void."""
+        where = {"process": os.getpid(), "host": socket.gethostname()}
+        self._append({"start": epoch, "of": self.epochs, **where})
+
+    def epoch(self, row: dict[str, float], seconds: float) -> None:
+        """Say how an epoch went: its row of `epochs.csv`."""
+        measured = {name: row[name] for name in ("train_loss", "test_accuracy")}
+        self._append({"epoch": row["epoch"], "of": self.epochs, **measured, "seconds": seconds})
+
+    def end(self, status: str, message: str = "") -> None:
+        """Say how the run ended: ok, diverged, stopped or failed."""
+        self._append({"end": status, "message": message})
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a+b") as file:
+            line = json.dumps({**entry, "time": round(time.time(), 3)}).encode() + b"\n"
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # a killed process left half a line
+                    line = b"\n" + line
+            file.write(line)

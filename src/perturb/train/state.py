@@ -1,0 +1,303 @@
+"""The state of an unfinished run, kept so that a killed run goes on to the same bits.
+
+Random draws are keyed by (seed, epoch, purpose), so the end of an epoch is all there is to keep:
+weights and buffers, the optimiser's state, the records so far, the best weights.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from perturb.errors import PerturbError
+from perturb.files import write_atomically
+from perturb.models.weights import load_weights, save_weights, sha256_weights
+from perturb.train.engine import Outcome
+from perturb.train.history import BATCH_SERIES, History
+
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class State:
+    """A run at the end of an epoch: its outcome so far and the optimiser's state, on the CPU."""
+
+    outcome: Outcome
+    optimizer: dict[str, Any]
+
+    @classmethod
+    def of(cls, outcome: Outcome, optimizer: torch.optim.Optimizer) -> State:
+        """Copy what training goes on to change."""
+        state = optimizer.state_dict()
+        tensors = {
+            index: {name: tensor.detach().to("cpu", copy=True) for name, tensor in of_one.items()}
+            for index, of_one in state["state"].items()
+        }
+        groups = [dict(group) for group in state["param_groups"]]
+        return cls(outcome.copy(), {**state, "state": tensors, "param_groups": groups})
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs have been completed."""
+        return len(self.outcome.history.rows)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor and array by a name."""
+        outcome = self.outcome
+        found = {f"last.{name}": tensor for name, tensor in outcome.last.items()}
+        if outcome.best is not outcome.last:
+            found |= {f"best.{name}": tensor for name, tensor in outcome.best.items()}
+        for name, series in outcome.history.arrays().items():
+            found[f"batches.{name}"] = torch.from_numpy(series)
+        for index, of_one in self.optimizer["state"].items():
+            found |= {f"optimizer.{index}.{name}": tensor for name, tensor in of_one.items()}
+        return found
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the rest, as JSON keeps it: floats to their last bit."""
+        return {
+            "rows": self.outcome.history.rows,
+            "best_epoch": self.outcome.best_epoch,
+            "seconds": self.outcome.seconds,
+            "optimizer": {k: v for k, v in self.optimizer.items() if k != "state"},
+        }
+
+    @classmethod
+    def join(cls, tensors: Mapping[str, Tensor], numbers: dict[str, Any]) -> State:
+        """Put together what `tensors` and `numbers` returned; without checkpoints."""
+        parts: dict[str, dict[str, Any]] = {"last": {}, "best": {}, "batches": {}, "optimizer": {}}
+        for key, tensor in tensors.items():
+            part, _, name = key.partition(".")
+            parts[part][name] = tensor
+        batches = {name: list(parts["batches"][name].numpy()) for name in BATCH_SERIES}
+        momenta: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in parts["optimizer"].items():
+            index, _, name = key.partition(".")
+            momenta.setdefault(int(index), {})[name] = tensor
+        outcome = Outcome(
+            History(numbers["rows"], batches),
+            last=parts["last"],
+            best=parts["best"] or parts["last"],
+            best_epoch=numbers["best_epoch"],
+            seconds=numbers["seconds"],
+        )
+        return cls(outcome, {"state": momenta, **numbers["optimizer"]})
+
+
+class StateFolder:
+    """The folder of one unfinished run's states; the newest two are kept.
+
+    A state is one file: the SHA-256 of what follows, a line of JSON, the tensors as safetensors.
+    Checkpoints lie beside it, each written once. Use it as a context: a lock keeps a second
+    trainer out until then.
+
+    Args:
+        path: of the folder.
+        fingerprint: what the run's numbers depend on, plain values, nested; a state made by
+            another one is refused.
+        save_seconds: time between two saves.
+    """
+
+    def __init__(self, path: Path, fingerprint: Mapping[str, Any], save_seconds: float) -> None:
+        self.path = path
+        self.fingerprint = json.loads(json.dumps(fingerprint))
+        self.save_seconds = save_seconds
+        self.saved_at = time.monotonic()
+        self.state: State | None = None
+
+    @contextmanager
+    def locked(self) -> Iterator[StateFolder]:
+        """Hold the folder's lock; PerturbError where another process holds it.
+
+        The lock goes with its holder, however that ends.
+        """
+        with _locked_file(self.path / "lock") as file:
+            file.truncate(0)
+            with suppress(OSError):  # a full disk: who holds it is only said for the reader
+                file.write(f"process {os.getpid()} on {socket.gethostname()}")
+                file.flush()
+            yield self
+
+    def load(self) -> State | None:
+        """Return the newest whole state, or None; it is then what `save` would write.
+
+        A damaged one is renamed and the one before is used. PerturbError where the state was made
+        by something else.
+        """
+        for path in self._states():
+            try:
+                numbers, tensors = _read(path)
+            except ValueError as error:
+                _set_aside(path, str(error))
+                continue
+            self._check(path, numbers["fingerprint"])
+            state = State.join(tensors, numbers)
+            if self._load_checkpoints(state, numbers["checkpoints"]):
+                self.state = state
+                return state
+            _set_aside(path, "a checkpoint that belongs to it is missing or damaged")
+        return None
+
+    def keep(self, state: State) -> None:
+        """Take note of a state, and save it where the last save was long enough ago."""
+        self.state = state
+        if time.monotonic() - self.saved_at >= self.save_seconds:
+            self.save()
+
+    def save(self) -> int:
+        """Write the state last noted, unless it has a file; return the epochs of the newest."""
+        state, self.saved_at = self.state, time.monotonic()
+        path = self.path / f"epoch{state.epochs}.state" if state else None
+        if path and not path.exists():
+            for epoch, weights in state.outcome.checkpoints.items():
+                checkpoint = self._checkpoint(epoch)
+                if not checkpoint.exists():
+                    save_weights(checkpoint, weights)
+            numbers = state.numbers() | {
+                "fingerprint": self.fingerprint,
+                "checkpoints": {
+                    epoch: sha256_weights(weights)
+                    for epoch, weights in state.outcome.checkpoints.items()
+                },
+            }
+            _write(path, numbers, state.tensors())
+        states = self._states()
+        for old in states[KEPT:]:
+            old.unlink()
+        return int(states[0].stem[5:]) if states else 0
+
+    def clear(self) -> None:
+        """Remove the folder, and the folders above it that are empty then: the run is finished."""
+        for path in self.path.iterdir():
+            if path.name != "lock":  # last, for it is held
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        (self.path / "lock").unlink()
+        with suppress(OSError):
+            os.removedirs(self.path)
+
+    def _states(self) -> list[Path]:
+        """Return the states, the newest first."""
+        found = [p for p in self.path.glob("epoch*.state") if re.fullmatch(r"epoch\d+", p.stem)]
+        return sorted(found, key=lambda path: int(path.stem[5:]), reverse=True)
+
+    def _checkpoint(self, epoch: int) -> Path:
+        return self.path / "checkpoints" / f"epoch{epoch}.safetensors"
+
+    def _load_checkpoints(self, state: State, hashes: Mapping[str, str]) -> bool:
+        """Load a state's checkpoints into it; False where one is not what it was."""
+        for epoch, expected in hashes.items():
+            path = self._checkpoint(int(epoch))
+            try:
+                weights = load_weights(path)
+            except PerturbError:
+                weights = {}
+            if sha256_weights(weights) != expected:
+                path.unlink(missing_ok=True)
+                return False
+            state.outcome.checkpoints[int(epoch)] = weights
+        return True
+
+    def _check(self, path: Path, found: Mapping[str, Any]) -> None:
+        then, now = _flat(found), _flat(self.fingerprint)
+        differing = [
+            f"{name} ({_short(then.get(name))} then, {_short(now.get(name))} now)"
+            for name in sorted(then.keys() | now.keys())
+            if then.get(name) != now.get(name)
+        ]
+        if differing:
+            raise PerturbError(
+                f"{path}: this unfinished run was made by something else: "
+                f"{', '.join(differing)}. Put that back and it goes on, or start anew: delete "
+                f"the folder {self.path}"
+            )
+
+
+def _flat(value: Any, name: str = "") -> dict[str, str]:
+    """Return nested dicts as one, their names joined by dots and their values as text."""
+    if isinstance(value, Mapping):
+        return {
+            inner: text
+            for key, item in value.items()
+            for inner, text in _flat(item, f"{name}.{key}" if name else str(key)).items()
+        }
+    return {name: str(value)}
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "absent"
+    return f"{value[:12]}..." if re.fullmatch(r"[0-9a-f]{64}", value) else value
+
+
+def _write(path: Path, numbers: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    content = json.dumps(numbers).encode() + b"\n" + safetensors.torch.save(contiguous)
+    with write_atomically(path) as file:
+        file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return what `_write` wrote; ValueError where the file is damaged."""
+    expected, _, content = path.read_bytes().partition(b"\n")
+    if hashlib.sha256(content).hexdigest().encode() != expected:
+        raise ValueError("it is truncated or damaged")
+    numbers, _, tensors = content.partition(b"\n")
+    return json.loads(numbers), safetensors.torch.load(tensors)
+
+
+def _set_aside(path: Path, reason: str) -> None:
+    damaged = path.with_name(path.name + ".damaged")
+    path.replace(damaged)
+    print(
+        f"perturb: {path}: {reason}; set aside as {damaged.name}, the state before it is used.",
+        file=sys.stderr,
+    )
+
+
+@contextmanager
+def _locked_file(path: Path) -> Iterator[TextIO]:
+    """Hold an exclusive lock on the file `path`, open for the holder to write its name in."""
+    while True:
+        # Its folders too may be removed at any moment, by a run beside it that has finished.
+        with suppress(FileNotFoundError), ExitStack() as stack:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(path, "a+", encoding="utf-8"))
+            _lock(file, path)
+            # A holder that finished in between has removed the file that was opened here.
+            if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+                stack.pop_all()
+                break
+    with file:
+        yield file
+
+
+def _lock(file: TextIO, path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise PerturbError(
+            f"{path}: held by {file.read() or 'another process'}, which trains this run. "
+            "Wait until it is done, or stop it."
+        ) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        print(f"perturb: {path}: this file system has no locks.", file=sys.stderr)
