@@ -246,8 +246,8 @@ class Config:
         for key, method in asked:
             if method not in spelled:
                 raise PerturbError(
-                    f"{where}: {key} '{method}' is not among its methods."
-                    f"{did_you_mean(method, spelled)}"
+                    f"{where}: {key} '{method}' is not among its methods; list it there or change "
+                    f"the {key}.{did_you_mean(method, spelled)}"
                 )
 
 

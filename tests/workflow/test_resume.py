@@ -89,11 +89,12 @@ def test_a_diverging_run_is_a_row_and_an_edited_rule_reruns_its_runs_only(make_c
         "sgd": "sgd_6",
         "sgd_double": "sgd_6",
         "train": {"batch_size": 200, "learning_rate": 1000},
+        "landscape": {"methods": ["sgd_6"], "points": 3, "direction_seeds": [0], "images": 50},
         "methods": [{"method": "pugd_6"}, {"method": "sgd_6"}],
     }
     checkout = make_checkout(values={"seeds": [0], "rts": {"datasets": {"digits": digits}}})
     table = "results/tables/digits.csv"
-    done = checkout.snakemake("--", table)
+    done = checkout.snakemake("--", table, "results/report.html")  # its landscapes too
     assert done.returncode == 0, done.stdout + done.stderr
     rows = pd.read_csv(checkout.path / table).set_index("method")
     folder = checkout.results / "runs/digits/cnn/sgd_6/seed0"

@@ -1,6 +1,10 @@
 # Landscapes of a run's last weights: planes in random directions, its trajectory, its curvature.
 LANDSCAPE = "<results>/landscapes/{dataset}/{model}"
 LANDSCAPE_OF_RUN = LANDSCAPE + "/{method}/seed{seed}"
+# Rows of an unfinished plane: outside the outputs, which Snakemake deletes before each attempt.
+LANDSCAPE_STATE = (
+    f"{RESULTS}/state/landscapes/{{dataset}}/{{model}}/{{method}}/seed{{seed}}"
+)
 RUN = "<results>/runs/{dataset}/{model}/{method}/seed{seed}"
 
 
@@ -11,21 +15,11 @@ def landscape_settings(*names):
     )
 
 
-def landscape_state(name):
-    """Return a function of the wildcards: where rows of an unfinished plane are kept.
-
-    Outside Snakemake's outputs, which it deletes before each attempt.
-    """
-    folder = f"{RESULTS}/state/landscapes"
-    return lambda wildcards: "/".join(
-        [
-            folder,
-            wildcards.dataset,
-            wildcards.model,
-            wildcards.method,
-            f"seed{wildcards.seed}",
-            name.format(**dict(wildcards.items())),
-        ]
+def code_of_landscape(script):
+    """Return a function of the wildcards: a hash of the modules that the script and model use."""
+    used = code_of(script)
+    return lambda wildcards: used + code.digest(
+        code.of_model(known_model(wildcards.model))
     )
 
 
@@ -82,6 +76,7 @@ rule draw_directions:
         "../../envs/perturb.yaml"
     params:
         model=lambda wildcards: known_model(wildcards.model),
+        code=code_of_landscape("draw_directions.py"),
     script:
         "../scripts/draw_directions.py"
 
@@ -116,7 +111,8 @@ rule plane:
             "batch_norm",
             "precision",
         ),
-        state=landscape_state("plane{direction_seed}.npz"),
+        state=LANDSCAPE_STATE + "/plane{direction_seed}.npz",
+        code=code_of_landscape("plane.py"),
     script:
         "../scripts/plane.py"
 
@@ -142,7 +138,8 @@ rule trajectory:
     params:
         specification=specification,
         settings=landscape_settings("ignore", "points", "images", "precision"),
-        state=landscape_state("trajectory.npz"),
+        state=LANDSCAPE_STATE + "/trajectory.npz",
+        code=code_of_landscape("trajectory.py"),
     script:
         "../scripts/trajectory.py"
 
@@ -168,6 +165,7 @@ rule curvature:
         settings=landscape_settings(
             "curvature_images", "sharpness_radii", "adaptive_radii", "direction_seeds"
         ),
+        code=code_of_landscape("curvature.py"),
     script:
         "../scripts/curvature.py"
 
@@ -190,6 +188,10 @@ rule landscape_page:
     localrule: True
     conda:
         "../../envs/perturb.yaml"
+    params:
+        code=code_of(
+            "landscape_page.py", ROOT / "src/perturb/figures/landscape_page.html.j2"
+        ),
     script:
         "../scripts/landscape_page.py"
 
@@ -216,6 +218,7 @@ rule landscape_table:
         flat_margin=lambda wildcards: CONFIG.landscape_settings(
             wildcards.dataset
         ).flat_margin,
+        code=code_of("landscape_table.py"),
     script:
         "../scripts/landscape_table.py"
 
@@ -241,5 +244,6 @@ rule landscape_figure:
     params:
         plan=lambda wildcards: plan_of(wildcards.dataset),
         figure="landscape_{picture}",
+        code=code_of("landscape_figure.py"),
     script:
         "../scripts/landscape_figure.py"

@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from perturb import models
+from perturb import code, models
 from perturb.analysis.comparability import data_used
 from perturb.analysis.runs import read_record
 from perturb.config import LandscapeSettings, RunSpecification
@@ -135,6 +135,9 @@ def set_scene(
         "device": describe_device(device),
         "threads": specification.threads,
         "versions": versions(device),
+        "code_sha256": code.digest(
+            code.of("perturb.landscape.run") | code.of_model(specification.model)
+        ),
     }
     return Scene(model, weights, batches, getattr(torch, precision), attributes)
 
@@ -179,7 +182,8 @@ def compute_trajectory(
 ) -> None:
     """Write the plane of a run's own path, and the path in it.
 
-    The path begins at the initial weights; its epochs count those completed.
+    The path begins at the initial weights; its epochs count those completed. A run that diverged
+    before it left a path gets a plane without points: it stops nothing else.
     """
     scene = set_scene(specification, files, settings.images, settings.precision)
     kept = sorted(
@@ -194,18 +198,26 @@ def compute_trajectory(
         for name, tensor in scene.parameters().items()
         if tensor.dim() > 1 or settings.ignore == "nothing"
     ]
-    true_loss = [_loss_of(scene, file) for _, file in path]
-    scene.model.load_state_dict(scene.weights)
-    found = trajectory.principal_components(
-        moved, [partial(_tensor, file) for _, file in path], partial(_tensor, files.weights)
-    )
     attributes = scene.attributes | {
         "directions": "principal components",
         "normalisation": "unit length",
         "ignore": settings.ignore,
-        "directions_sha256": _sha256(found.first, found.second),
         "batch_norm": "stored",
     }
+    try:
+        found = trajectory.principal_components(
+            moved, [partial(_tensor, file) for _, file in path], partial(_tensor, files.weights)
+        )
+    except PerturbError as error:
+        if scene.attributes["status"] == "ok":
+            raise
+        print(f"perturb: {error} The run diverged: no trajectory.", file=sys.stderr)
+        none = np.empty(0)
+        write_plane(output, Plane(none, none, np.empty((0, 0)), np.empty((0, 0)), attributes))
+        return
+    attributes["directions_sha256"] = _sha256(found.first, found.second)
+    true_loss = [_loss_of(scene, file) for _, file in path]
+    scene.model.load_state_dict(scene.weights)
     alpha, beta = trajectory.covering_grid(found.path, settings.points)
     with scene.surface(found.first, found.second, "stored") as surface:
         projected = [surface.at(*point)[0] for point in found.path.tolist()]
