@@ -36,6 +36,11 @@ class Checkpoint:
     curvature: dict[str, Any] = field(default_factory=dict)
 
 
+def read(path: str | Path) -> pd.DataFrame:
+    """Read a table that `write` wrote."""
+    return pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str)).fillna(dict.fromkeys(_TEXT, ""))
+
+
 def read_checkpoints(
     planes: Iterable[str | Path], curvatures: Iterable[str | Path]
 ) -> list[Checkpoint]:
@@ -229,8 +234,8 @@ def _spread(value: float, spread: float) -> str:
     """Write `value ± spread`, both to the last digit that the spread has (two significant)."""
     if math.isnan(value) or math.isnan(spread) or not math.isfinite(value):
         return _round(value)
-    if spread <= 0:
-        return f"{_round(value)} ± 0"
+    if spread < 1e-4 * abs(value):  # the number as it is shown has no error
+        return _round(value, 4)
     digits = max(1 - math.floor(math.log10(spread)), 0)
     if digits > 6 or abs(value) >= 1e6:
         return f"{_round(value)} ± {_round(spread, 2)}"
@@ -242,8 +247,8 @@ def caption(frame: pd.DataFrame) -> str:
     margins = sorted(set(frame["flat_area_margin"])) if len(frame) else [FLAT_MARGIN]
     parts = [
         "Loss (nats) and accuracy at the checkpoint; largest eigenvalue and trace of the Hessian "
-        "± standard error; sharpness: largest rise of the loss (nats) found within rho by "
-        "one or several ascent steps; flat area: "
+        "± standard error (left out below a ten-thousandth of the number); sharpness: largest rise "
+        "of the loss (nats) found within rho by one or several ascent steps; flat area: "
         f"where the loss is less than {', '.join(f'{m:g}' for m in margins)} nats above the "
         "checkpoint's, in the plane's own coordinates, mean ± standard deviation over direction "
         "seeds, ≥ where it touches the plane's border for any of them; masked: points without a "

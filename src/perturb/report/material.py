@@ -13,6 +13,7 @@ from perturb.analysis import tables
 from perturb.analysis.tables import StudyTable
 from perturb.errors import PerturbError
 from perturb.figures.catalogue import CATALOGUE, LANDSCAPES
+from perturb.landscape import table as scalar_table
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def chapters(
             Chapter(
                 tables.read(by_name[dataset], plan),
                 pictures,
-                None if scalars is None else pd.read_csv(scalars),
+                None if scalars is None else scalar_table.read(scalars),
                 [path for path in map(Path, page_paths) if path.parents[3].name == dataset],
             )
         )
