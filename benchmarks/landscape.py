@@ -8,6 +8,7 @@ without gradients. The floor is images x forward FLOPs (counted) over the rate o
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections.abc import Callable
@@ -95,7 +96,8 @@ def ways_of(
     size = batch_size(model, images[:1])
     batches = list(zip(images.split(size), labels.split(size), strict=True))
     loader = DataLoader(TensorDataset(images.cpu(), labels.cpu()), batch_size=min(size, 128))
-    surface = Surface(model, batches, first, second)
+    # A plane enters it once; the other ways get the model as it was.
+    surface = Surface(copy.deepcopy(model), batches, first, second).__enter__()
 
     @torch.no_grad()
     def plain() -> float:
@@ -111,14 +113,10 @@ def ways_of(
             p.copy_(weights[name])
         return total / IMAGES
 
-    def ours() -> object:
-        with surface:
-            return surface.row([0.3] * points, -0.2)
-
     points = max(1, at_once)
     peer = BatchedLoss(batches)
     found = {
-        "perturb": (ours, points),
+        "perturb": (lambda: surface.row([0.3] * points, -0.2), points),
         "plain": (plain, 1),
         "loss-landscapes": (
             # Its filter normalisation divides by zero where a bias is zero.

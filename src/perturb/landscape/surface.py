@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -82,6 +84,21 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+@dataclass(frozen=True)
+class _Linear:
+    """A tensor that is linear in alpha and beta: at the centre, along either direction, and room.
+
+    `line` is where it is at (0, beta), so that a row of points costs one sum each; `point` at
+    (alpha, beta).
+    """
+
+    centre: Tensor
+    first: Tensor
+    second: Tensor
+    line: Tensor
+    point: Tensor
+
+
 class Surface:
     """Loss and accuracy of a model over fixed images at theta* + alpha d1 + beta d2.
 
@@ -93,7 +110,8 @@ class Surface:
     manager: it gives the model its weights, statistics and modes back, to the bit.
 
     The layers that read the inputs themselves are linear in alpha and beta. Where their outputs
-    are small enough to keep, those of theta*, d1 and d2 are computed once and added at each point.
+    are small enough to keep, those of theta*, d1 and d2 are computed once and added at each point,
+    with the batch-norm that follows, where that does not move.
     """
 
     def __init__(
@@ -145,7 +163,11 @@ class Surface:
             self._open.enter_context(
                 torch.autocast(device, dtype=self.precision, cache_enabled=False)
             )
-        self._saved = [w.clone() for w in self._weights]
+        self._parts = [
+            _Linear(w.clone(), *directions, torch.empty_like(w), w)
+            for w, *directions in zip(self._weights, *self._directions, strict=True)
+        ]
+        self._beta: float | None = None
         self._open.callback(self._restore, [(m, dict(m._buffers), m.momentum) for m in self._norms])
         for norm in self._norms:
             norm._buffers.update({k: b.clone() for k, b in norm._buffers.items() if b is not None})
@@ -167,11 +189,11 @@ class Surface:
         return loss, accuracy
 
     def _at(self, alpha: float, beta: float) -> Tensor:
-        self._point = (alpha, beta)
-        if self._weights:
-            torch._foreach_copy_(self._weights, self._saved)
-            for step, direction in zip(self._point, self._directions, strict=True):
-                torch._foreach_add_(self._weights, direction, alpha=step)
+        for part in self._parts:
+            if beta != self._beta:
+                torch.add(part.centre, part.second, alpha=beta, out=part.line)
+            torch.add(part.line, part.first, alpha=alpha, out=part.point)
+        self._beta = beta
         if self._norms:
             self._estimate_statistics()
         return _evaluate(self.model, self._counted(), self.loss_function)
@@ -191,8 +213,8 @@ class Surface:
             norm.training = False
 
     def _restore(self, norms: list[tuple[nn.Module, dict, float | None]]) -> None:
-        for weights, saved in zip(self._weights, self._saved, strict=True):
-            weights.copy_(saved)
+        for weights, part in zip(self._weights, self._parts, strict=False):
+            weights.copy_(part.centre)
         for norm, buffers, momentum in norms:
             norm._buffers.update(buffers)
             norm.momentum = momentum
@@ -201,11 +223,28 @@ class Surface:
         """Make the first layers add what they say of theta*, d1 and d2 at every point."""
         images = sum(len(inputs) for inputs, _ in self.batches)
         for layer, size in first_layers(self.model, self.batches[0][0][:1]).items():
-            if 3 * images * size > _KEPT_BYTES:
+            if 5 * images * size > _KEPT_BYTES:
                 continue
-            kept = [torch.stack(self._outputs(layer, inputs)) for inputs, _ in self.batches]
-            layer.forward = lambda _inputs, kept=kept: self._combine(kept[self._number])
-            self._open.callback(layer.__dict__.pop, "forward")
+            kept = [self._outputs(layer, inputs) for inputs, _ in self.batches]
+            norm = following_norm(self.model, layer)
+            if norm is not None and not self._moves(norm):  # then it is linear in them too
+                gain = _gain(norm).view(-1, *[1] * (kept[0][0].dim() - 2))
+                kept = [[norm(centre), *(gain * d for d in both)] for centre, *both in kept]
+                self._replace(norm, lambda inputs: inputs)
+            parts = [
+                _Linear(*three, torch.empty_like(three[0]), torch.empty_like(three[0]))
+                for three in kept
+            ]
+            self._parts += parts
+            self._replace(layer, lambda _inputs, parts=parts: parts[self._number].point)
+
+    def _moves(self, module: nn.Module) -> bool:
+        own = {parameter.data_ptr() for parameter in module.parameters()}
+        return any(weights.data_ptr() in own for weights in self._weights)
+
+    def _replace(self, layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> None:
+        layer.forward = forward
+        self._open.callback(layer.__dict__.pop, "forward")
 
     def _outputs(self, layer: nn.Module, inputs: Tensor) -> list[Tensor]:
         """Return what `layer` makes of the inputs with the weights theta*, d1 and d2."""
@@ -220,10 +259,6 @@ class Surface:
             found.append(layer(inputs))
         torch._foreach_copy_(own, before)
         return found
-
-    def _combine(self, parts: Tensor) -> Tensor:
-        alpha, beta = self._point
-        return torch.add(parts[0], parts[1], alpha=alpha).add_(parts[2], alpha=beta)
 
 
 def first_layers(model: nn.Module, example: Tensor) -> dict[nn.Module, int]:
@@ -243,3 +278,20 @@ def first_layers(model: nn.Module, example: Tensor) -> dict[nn.Module, int]:
                 hooks.callback(module.register_forward_hook(note).remove)
         model(example)
     return {m: sizes[0] for m, sizes in calls.items() if len(sizes) == 1 and sizes[0] is not None}
+
+
+def following_norm(model: nn.Module, layer: nn.Module) -> nn.Module | None:
+    """Return the batch-norm that follows `layer` in an `nn.Sequential`, or None."""
+    for parent in model.modules():
+        if isinstance(parent, nn.Sequential):
+            for member, following in pairwise(parent):
+                is_norm = isinstance(following, nn.modules.batchnorm._BatchNorm)
+                if member is layer and is_norm and following.track_running_stats:
+                    return following
+    return None
+
+
+def _gain(norm: nn.Module) -> Tensor:
+    """Return what a batch-norm in evaluation mode multiplies each channel by."""
+    gain = torch.rsqrt(norm.running_var + norm.eps)
+    return gain if norm.weight is None else gain * norm.weight
