@@ -52,7 +52,7 @@ def leased_gpu(shares: int = 1, device: str = "auto") -> Iterator[str | None]:
         yield gpu
     finally:
         if before is None:
-            del os.environ["CUDA_VISIBLE_DEVICES"]
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
         else:
             os.environ["CUDA_VISIBLE_DEVICES"] = before
         os.close(lock)

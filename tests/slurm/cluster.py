@@ -200,13 +200,21 @@ class Cluster:
         """Return a line for every job that SLURM remembers, or for those in `states`."""
         wanted = ",".join(states) or "all"
         return output_of(
-            "squeue", "--noheader", f"--states={wanted}", f"--format={form}"
+            "squeue", "--noheader", "--sort=i", f"--states={wanted}", f"--format={form}"
         ).splitlines()
 
     def hurry(self) -> None:
-        """Let jobs that went back into the queue start now; SLURM has them wait two minutes."""
-        for job in self.jobs("%i", "PENDING"):
-            subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=False)
+        """Let jobs that went back into the queue start now; SLURM has them wait two minutes.
+
+        It does so for what is left of them to end, so nothing happens while a job's daemon lives:
+        a second copy of a job is refused and the node drained.
+        """
+        if is_running("slurmstepd"):
+            return
+        for job in self.jobs("%i %r", "PENDING"):
+            number, reason = job.split(maxsplit=1)
+            if reason == "BeginTime":
+                output_of("scontrol", "update", f"JobId={number}", "StartTime=now")
 
     def cancel_all(self) -> None:
         """End every job, and wait until it has ended."""
@@ -241,4 +249,4 @@ def wait_until(condition, seconds: float, message: str) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise RuntimeError(f"{message} (waited {seconds} s)")
-        time.sleep(0.1)
+        time.sleep(0.3)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import Checkout, make_checkout  # noqa: F401
+from tests.workflow.conftest import Checkout, make_checkout
 
 from .cluster import Cluster, reason_to_skip
 
@@ -39,10 +39,16 @@ FLAGS = [
 ]
 
 
+def copy_checkout(root: Path, folder: Path, values: dict) -> Checkout:
+    """Return a checkout of the project in `folder`, as the fixture of tests/workflow makes it."""
+    return make_checkout.__wrapped__(root, folder)(values=values)
+
+
 class SlurmCheckout:
     """A checkout of which Snakemake is run in the background, through a profile."""
 
     def __init__(self, checkout: Checkout):
+        self.checkout = checkout
         self.path = checkout.path
         self.results = checkout.results
         self.running: subprocess.Popen | None = None
@@ -56,7 +62,7 @@ class SlurmCheckout:
                 command, cwd=self.path, stdout=log, stderr=log, env=environment
             )
 
-    def finish(self, seconds=150) -> int:
+    def finish(self, seconds=240) -> int:
         return self.running.wait(seconds)
 
     def run(self, *arguments: str, **options) -> int:
@@ -85,6 +91,16 @@ class SlurmCheckout:
         parts = [textwrap.dedent(counter), textwrap.dedent(code), script.read_text()]
         script.write_text("\n".join(parts))
 
+    def set_time_limit(self) -> None:
+        """Set two minutes; SLURM sends SIGTERM after 20 to 50 seconds of them.
+
+        It looks at the limits twice a minute, and sends the signal rather early than late.
+        """
+        profile = self.path / "profiles/slurm/config.yaml"
+        text = profile.read_text()
+        assert "runtime: 720" in text and "TERM@120" in text
+        profile.write_text(text.replace("runtime: 720", "runtime: 2").replace("@120", "@70"))
+
     def attempts(self, name: str) -> list[str]:
         """Return a line for each attempt of that name: its CUDA_VISIBLE_DEVICES."""
         path = self.path / f"attempts.{name}"
@@ -109,20 +125,26 @@ def cluster():
         with Cluster(folder) as running:
             yield running
     finally:
+        shutil.copytree(
+            folder,
+            "/tmp/h4/last",
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns("gpu*", "*socket*"),
+        )
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
-def make_slurm_checkout(cluster, make_checkout):  # noqa: F811
+def make_slurm_checkout(cluster, root, tmp_path):
     made = []
 
     def make(name="checkout", values=STUDY) -> SlurmCheckout:
-        made.append(SlurmCheckout(make_checkout(name, values)))
+        made.append(SlurmCheckout(copy_checkout(root, tmp_path / name, values)))
         return made[-1]
 
     yield make
     for checkout in made:
-        if checkout.running and checkout.running.poll() is None:
+        if checkout.running is not None and checkout.running.poll() is None:
             checkout.running.kill()
             checkout.running.wait()
     cluster.cancel_all()
