@@ -34,7 +34,7 @@ STUDY = {
 FLAGS = [
     "--slurm-no-account",
     "--slurm-status-command=squeue",
-    "--slurm-init-seconds-before-status-checks=2",
+    "--slurm-init-seconds-before-status-checks=8",
     "--latency-wait=5",
 ]
 
@@ -125,12 +125,6 @@ def cluster():
         with Cluster(folder) as running:
             yield running
     finally:
-        shutil.copytree(
-            folder,
-            "/tmp/h4/last",
-            dirs_exist_ok=True,
-            ignore=shutil.ignore_patterns("gpu*", "*socket*"),
-        )
         shutil.rmtree(folder, ignore_errors=True)
 
 

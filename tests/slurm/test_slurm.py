@@ -52,6 +52,7 @@ def test_a_node_that_goes_down_and_preemption_change_nothing(of_local_run, slurm
         if method == "pugd_2" and attempt("pugd_2") < 3:
             time.sleep(300)
     """)
+    before = len(cluster.jobs())
     slurm_checkout.start("--", TABLE)
 
     def wait_for_attempt(number):
@@ -70,6 +71,8 @@ def test_a_node_that_goes_down_and_preemption_change_nothing(of_local_run, slurm
     wait_for_attempt(3)
     assert slurm_checkout.finish() == 0, slurm_checkout.said()
     assert len(slurm_checkout.attempts("pugd_2")) == 3
+    # Back into the queue, not submitted anew: three runs and the urgent job.
+    assert len(cluster.jobs()) - before == 4
     assert runs_of(hashes(slurm_checkout.results)) == runs_of(of_local_run)
 
 
@@ -129,6 +132,6 @@ def test_a_group_shares_one_job_and_a_failing_run_loses_no_other(
     assert len(jobs) == 2
     # One CPU, the memory of one run, the time of three.
     assert jobs[0].split() == ["1", "2000M", "1-12:00:00"]
-    assert len(slurm_checkout.attempts("sgd_4")) == 2
-    print({name: len(slurm_checkout.attempts(name)) for name in ("sgd_2", "sgd_4", "pugd_2")})
+    tries = {name: len(slurm_checkout.attempts(name)) for name in ("sgd_2", "sgd_4", "pugd_2")}
+    assert tries == {"sgd_2": 1, "sgd_4": 2, "pugd_2": 1}
     assert runs_of(hashes(slurm_checkout.results)) == runs_of(of_local_run)
