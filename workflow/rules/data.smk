@@ -6,6 +6,7 @@ rule prepare_data:
         "<logs>/data/{dataset}.log",
     benchmark:
         "<benchmarks>/data/{dataset}.tsv"
+    localrule: True
     conda:
         "../../envs/perturb.yaml"
     params:

@@ -72,6 +72,7 @@ rule draw_directions:
         "<benchmarks>/landscapes/{dataset}/{model}/directions{direction_seed}.tsv"
     wildcard_constraints:
         direction_seed=r"\d+",
+    localrule: True
     conda:
         "../../envs/perturb.yaml"
     params:
@@ -100,6 +101,7 @@ rule plane:
         "../../envs/perturb.yaml"
     resources:
         mem_mb=2000,
+        gpu_shares=CONFIG.values.get("gpu_shares", 1),
     params:
         specification=specification,
         settings=landscape_settings(
@@ -135,6 +137,7 @@ rule trajectory:
         "../../envs/perturb.yaml"
     resources:
         mem_mb=4000,
+        gpu_shares=CONFIG.values.get("gpu_shares", 1),
     params:
         specification=specification,
         settings=landscape_settings("ignore", "points", "images", "precision"),
@@ -160,6 +163,7 @@ rule curvature:
         "../../envs/perturb.yaml"
     resources:
         mem_mb=4000,
+        gpu_shares=CONFIG.values.get("gpu_shares", 1),
     params:
         specification=specification,
         settings=landscape_settings(

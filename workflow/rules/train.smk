@@ -7,6 +7,7 @@ rule initialise:
         "<logs>/init/{dataset}/{model}/seed{seed}.log",
     benchmark:
         "<benchmarks>/init/{dataset}/{model}/seed{seed}.tsv"
+    localrule: True
     conda:
         "../../envs/perturb.yaml"
     params:
@@ -40,6 +41,7 @@ rule train:
         "../../envs/perturb.yaml"
     resources:
         mem_mb=2000,
+        gpu_shares=CONFIG.values.get("gpu_shares", 1),
     params:
         specification=specification,
         code=code_of_run,

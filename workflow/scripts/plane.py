@@ -2,15 +2,20 @@
 
 from pathlib import Path
 
+from perturb.config import LandscapeSettings, RunSpecification
+from perturb.gpu import leased_gpu
 from perturb.scripting import user_errors
 
-with user_errors(snakemake.log[0]):
-    from perturb.config import LandscapeSettings, RunSpecification
+specification = RunSpecification.from_json(snakemake.params.specification)
+with (
+    user_errors(snakemake.log[0]),
+    leased_gpu(snakemake.resources.get("gpu_shares", 1), specification.device),
+):
     from perturb.landscape.run import RunFiles, compute_plane
 
     files = ("images", "manifest", "record", "weights")
     compute_plane(
-        RunSpecification.from_json(snakemake.params.specification),
+        specification,
         LandscapeSettings.from_json(snakemake.params.settings),
         RunFiles(*(Path(snakemake.input[name]) for name in files)),
         Path(snakemake.input.directions),

@@ -3,15 +3,22 @@
 from pathlib import Path
 
 from perturb.config import RunSpecification
+from perturb.gpu import leased_gpu
 from perturb.scripting import user_errors
-from perturb.train.run import RunFiles, run
 
-with user_errors(snakemake.log[0]):
+specification = RunSpecification.from_json(snakemake.params.specification)
+with (
+    user_errors(snakemake.log[0]),
+    leased_gpu(snakemake.resources.get("gpu_shares", 1), specification.device),
+):
+    # PyTorch is imported when there is a GPU for it.
+    from perturb.train.run import RunFiles, run
+
     files = {**dict(snakemake.input.items()), **dict(snakemake.output.items())}
     files |= {"state": snakemake.params.state}
     files |= {"progress": Path(snakemake.log[0]).with_suffix(".progress.jsonl")}
     run(
-        RunSpecification.from_json(snakemake.params.specification),
+        specification,
         RunFiles(**{name: Path(path) for name, path in files.items()}),
         save_seconds=float(snakemake.config.get("save_seconds", 60)),
     )

@@ -1,0 +1,136 @@
+"""The real workflow through a real SLURM: the same bytes, whatever happens to its jobs."""
+
+import json
+import subprocess
+
+import pytest
+
+from tests.workflow.test_workflow import hashes
+
+from .cluster import wait_until
+from .conftest import STUDY, copy_checkout
+
+TABLE = "results/tables/digits.csv"
+RESULTS = [TABLE, "results/figures/digits/accuracy.pdf"]
+
+
+@pytest.fixture(scope="module")
+def of_local_run(cluster, tmp_path_factory, root):
+    """The hashes of the study's results, run without SLURM."""
+    checkout = copy_checkout(root, tmp_path_factory.mktemp("local"), STUDY)
+    done = checkout.snakemake("--", *RESULTS)
+    assert done.returncode == 0, done.stderr
+    return hashes(checkout.results)
+
+
+def runs_of(results):
+    return {name: digest for name, digest in results.items() if name.startswith("runs/")}
+
+
+def test_a_study_has_the_same_bytes_as_on_this_machine(of_local_run, slurm_checkout, cluster):
+    before = len(cluster.jobs())
+    assert slurm_checkout.run("--", *RESULTS) == 0, slurm_checkout.said()
+    assert hashes(slurm_checkout.results) == of_local_run
+    # Only training is handed to SLURM.
+    assert len(cluster.jobs()) - before == 3
+
+
+def test_each_run_sees_the_gpu_that_it_is_given(of_local_run, slurm_checkout):
+    slurm_checkout.before_training("""
+        attempt("gpu")
+        # Until all have started: they hold their GPUs together.
+        while attempt("together") and len(open("attempts.gpu").readlines()) < 3:
+            time.sleep(0.5)
+    """)
+    assert slurm_checkout.run("--", TABLE, profile="slurm-gpu") == 0, slurm_checkout.said()
+    assert sorted(slurm_checkout.attempts("gpu")) == ["0", "1", "2"]
+    assert runs_of(hashes(slurm_checkout.results)) == runs_of(of_local_run)
+
+
+def test_a_node_that_goes_down_and_preemption_change_nothing(of_local_run, slurm_checkout, cluster):
+    slurm_checkout.before_training("""
+        if method == "pugd_2" and attempt("pugd_2") < 3:
+            time.sleep(300)
+    """)
+    before = len(cluster.jobs())
+    slurm_checkout.start("--", TABLE)
+
+    def wait_for_attempt(number):
+        def reached():
+            cluster.hurry()
+            return len(slurm_checkout.attempts("pugd_2")) == number
+
+        wait_until(reached, 60, f"attempt {number} does not start")
+
+    wait_for_attempt(1)
+    cluster.set_node("down")
+    cluster.set_node("resume")
+    wait_for_attempt(2)
+    urgent = ["--partition=urgent", "--exclusive", "--wrap=sleep 1", "--output=/dev/null"]
+    subprocess.run(["sbatch", *urgent], check=True, capture_output=True, cwd=slurm_checkout.path)
+    wait_for_attempt(3)
+    assert slurm_checkout.finish() == 0, slurm_checkout.said()
+    assert len(slurm_checkout.attempts("pugd_2")) == 3
+    # Back into the queue, not submitted anew: three runs and the urgent job.
+    assert len(cluster.jobs()) - before == 4
+    assert runs_of(hashes(slurm_checkout.results)) == runs_of(of_local_run)
+
+
+def test_a_failing_job_is_tried_four_times_and_the_time_limit_sends_sigterm(slurm_checkout):
+    slurm_checkout.before_training("""
+        if method == "sgd_2":
+            attempt("sgd_2")
+            sys.exit("this run always fails")
+
+        def told(number, frame):
+            attempt("told")
+            sys.exit(1)
+
+        if method == "pugd_2" and attempt("pugd_2") == 1:
+            signal.signal(signal.SIGTERM, told)
+            time.sleep(300)
+    """)
+    slurm_checkout.set_time_limit()
+    assert slurm_checkout.run("--", TABLE) != 0
+    assert len(slurm_checkout.attempts("sgd_2")) == 4, slurm_checkout.said()
+    assert len(slurm_checkout.attempts("told")) == 1, slurm_checkout.said()
+    assert len(slurm_checkout.attempts("pugd_2")) == 2
+    # The others are finished all the same.
+    assert slurm_checkout.record("sgd_4").exists()
+    assert slurm_checkout.record("pugd_2").exists()
+    assert not slurm_checkout.record("sgd_2").exists()
+
+
+def test_a_run_that_is_longer_than_the_time_limit_goes_on_in_the_next_job(make_slurm_checkout):
+    values = json.loads(json.dumps(STUDY))
+    slow = {"limit": {"train": 1000, "test": 100}, "batch_size": 10}
+    values["rts"]["datasets"]["digits"]["train"] |= slow
+    target = "results/runs/digits/cnn/sgd_300/seed0/record.json"
+    local = make_slurm_checkout("local", values)
+    done = local.checkout.snakemake("--", target)
+    assert done.returncode == 0, done.stderr
+    checkout = make_slurm_checkout("slurm", values)
+    checkout.before_training("attempt('start')")
+    checkout.set_time_limit()
+    assert checkout.run("--", target) == 0, checkout.said()
+    assert 2 <= len(checkout.attempts("start")) <= 4
+    assert hashes(checkout.results) == hashes(local.results)
+
+
+def test_a_group_shares_one_job_and_a_failing_run_loses_no_other(
+    of_local_run, slurm_checkout, cluster
+):
+    slurm_checkout.before_training("""
+        if attempt(method) == 1 and method == "sgd_4":
+            sys.exit("this run fails once")
+    """)
+    before = len(cluster.jobs())
+    groups = ["--groups", "train=runs", "--group-components", "runs=3", "--local-cores", "2"]
+    assert slurm_checkout.run(*groups, "--", TABLE, cores=1) == 0, slurm_checkout.said()
+    jobs = cluster.jobs("%C %m %l")[before:]
+    assert len(jobs) == 2
+    # One CPU, the memory of one run, the time of three.
+    assert jobs[0].split() == ["1", "2000M", "1-12:00:00"]
+    tries = {name: len(slurm_checkout.attempts(name)) for name in ("sgd_2", "sgd_4", "pugd_2")}
+    assert tries == {"sgd_2": 1, "sgd_4": 2, "pugd_2": 1}
+    assert runs_of(hashes(slurm_checkout.results)) == runs_of(of_local_run)
