@@ -80,6 +80,9 @@ def test_the_study_lists_what_the_issue_names(make, raw_config):
         ("datasets", "digits", "datasets: 'digits' must be of type array"),
         ("rts.datasets.digits.reference", "pugd_31", "Did you mean 'pugd_30'?"),
         ("rts.datasets.mine", {"like": "digitz"}, "Did you mean 'digits'?"),
+        ("landscape.points", 50, "50 does not fit. Points a side of a plane; odd"),
+        ("landscape.images", "ful", "'ful' does not fit. Images of the train split"),
+        ("rts.datasets.digits.landscape", {"methods": ["pugd_31"]}, "Did you mean 'pugd_30'?"),
         ("rts.datasets.mine", {"model": "cnn"}, "missing key 'methods'"),
         (
             "rts.datasets.digits.methods",

@@ -332,4 +332,6 @@ def _message(error: ValidationError) -> str:
         )
     if error.validator == "type":
         return f"config, {where}: {error.instance!r} must be of type {error.validator_value}."
+    if error.validator in ("anyOf", "not") and "description" in error.schema:
+        return f"config, {where}: {error.instance!r} does not fit. {error.schema['description']}"
     return f"config, {where}: {error.message}. config/schema.yaml says what is allowed."

@@ -24,6 +24,7 @@ STUDY = {
                 "sgd": "sgd_2",
                 "sgd_double": "sgd_4",
                 "train": {"batch_size": 200},
+                "landscape": {"methods": [], "points": 5, "images": 100},
                 "methods": [{"method": "sgd_2"}, {"method": "sgd_4"}, {"method": "pugd_2"}],
             }
         }

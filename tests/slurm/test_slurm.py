@@ -11,7 +11,8 @@ from .cluster import wait_until
 from .conftest import STUDY, copy_checkout
 
 TABLE = "results/tables/digits.csv"
-RESULTS = [TABLE, "results/figures/digits/accuracy.pdf"]
+PLANE = "results/landscapes/digits/cnn/pugd_2/seed0/plane0.npz"
+RESULTS = [TABLE, "results/figures/digits/accuracy.pdf", PLANE]
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,8 @@ def test_a_study_has_the_same_bytes_as_on_this_machine(of_local_run, slurm_check
     before = len(cluster.jobs())
     assert slurm_checkout.run("--", *RESULTS) == 0, slurm_checkout.said()
     assert hashes(slurm_checkout.results) == of_local_run
-    # Only training is handed to SLURM.
-    assert len(cluster.jobs()) - before == 3
+    # Training and landscapes are handed to SLURM, nothing else.
+    assert len(cluster.jobs()) - before == 4
 
 
 def test_each_run_sees_the_gpu_that_it_is_given(of_local_run, slurm_checkout):

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+from perturb.landscape.files import read_plane
+
 from .conftest import SMALL
 
 PASSING = ("timing.csv", "logs", "benchmarks")
@@ -40,6 +42,8 @@ def test_the_results_section_is_the_same_to_the_byte_whatever_the_cores(make_che
     assert first == second
     for made in ("report.html", "section.tex", "tables/digits.csv", "tables/digits.tex"):
         assert made in first
+    for made in ("tables/landscape_digits.csv", "landscapes/digits/cnn/pugd_2/seed0/plane0.html"):
+        assert made in first
     assert sum(name.endswith("last.safetensors") for name in first) == 10
     assert sum(name.endswith(".pdf") for name in first) == sum(
         name.endswith(".png") for name in first
@@ -50,6 +54,30 @@ def test_the_results_section_is_the_same_to_the_byte_whatever_the_cores(make_che
     assert hashes(two.results) == second
     check_records(one)
     check_table(one)
+    check_landscapes(one)
+
+
+def check_landscapes(checkout):
+    """The same directions around every method, each method's own plane, its own centre."""
+    planes = {
+        (method, seed): read_plane(
+            checkout.results / f"landscapes/digits/cnn/{method}/seed0/plane{seed}.npz"
+        )
+        for method in ("sgd_2", "pugd_2")
+        for seed in (0, 1)
+    }
+    sgd, pugd = planes["sgd_2", 0], planes["pugd_2", 0]
+    assert sgd.attributes["images_sha256"] == pugd.attributes["images_sha256"]
+    assert not np.isclose(sgd.loss, pugd.loss).any()
+    assert not np.isclose(sgd.loss, planes["sgd_2", 1].loss)[:2].any()
+    for plane in planes.values():
+        assert plane.loss[plane.centre] == plane.attributes["checkpoint_loss"]
+    scalars = pd.read_csv(checkout.results / "tables/landscape_digits.csv")
+    assert list(scalars["method"]) == ["sgd_2", "pugd_2"]
+    assert (scalars["top_eigenvalue"] > 0).all() and (scalars["direction_seeds"] == 2).all()
+    path = read_plane(checkout.results / "landscapes/digits/cnn/pugd_2/seed0/trajectory.npz")
+    assert list(path.trajectory.epochs) == [0, 1, 2]
+    assert path.trajectory.projected_loss[-1] == path.trajectory.true_loss[-1]
 
 
 def check_records(checkout):

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from perturb.landscape.surface import evaluating
+
 
 @dataclass(frozen=True, eq=False)
 class Objective:
@@ -131,15 +133,9 @@ class Objective:
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Put `model` in evaluation mode in this block, then each module back in its own.
+    """Evaluate `model` in this block, attention by plain operations.
 
-    Attention is computed by plain operations: the fused ones cannot be differentiated twice.
+    The fused ones cannot be differentiated twice.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    with evaluating(model), sdpa_kernel(SDPBackend.MATH):
+        yield

@@ -33,7 +33,7 @@ def batch_size(model: nn.Module, example: Tensor) -> int:
         if isinstance(output, Tensor):
             largest = max(largest, output.numel())
 
-    with ExitStack() as hooks, torch.inference_mode(), _evaluating(model):
+    with ExitStack() as hooks, torch.inference_mode(), evaluating(model):
         for module in model.modules():
             hooks.callback(module.register_forward_hook(note).remove)
         model(example)
@@ -49,7 +49,7 @@ def mean_loss(
     `loss_function` maps outputs and targets to their mean loss. Accuracy is NaN where outputs are
     not class scores [B, classes] with targets [B].
     """
-    with torch.inference_mode(), _evaluating(model):
+    with torch.inference_mode(), evaluating(model):
         loss, accuracy = _evaluate(model, batches, loss_function).tolist()
     return loss, accuracy
 
@@ -73,7 +73,7 @@ def _evaluate(model: nn.Module, batches: Sequence[Batch], loss_function: LossFun
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Put every module into evaluation mode in this block, and back afterwards."""
     training = [module for module in model.modules() if module.training]
     model.eval()
@@ -157,7 +157,7 @@ class Surface:
 
     def __enter__(self) -> Surface:
         self._open.enter_context(torch.inference_mode())
-        self._open.enter_context(_evaluating(self.model))
+        self._open.enter_context(evaluating(self.model))
         if self.precision != torch.float32:
             device = self.batches[0][0].device.type
             self._open.enter_context(
@@ -272,7 +272,7 @@ def first_layers(model: nn.Module, example: Tensor) -> dict[nn.Module, int]:
         own = len(inputs) == 1 and inputs[0] is example
         calls.setdefault(module, []).append(output.numel() * output.element_size() if own else None)
 
-    with ExitStack() as hooks, torch.inference_mode(), _evaluating(model):
+    with ExitStack() as hooks, torch.inference_mode(), evaluating(model):
         for module in model.modules():
             if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
                 hooks.callback(module.register_forward_hook(note).remove)
