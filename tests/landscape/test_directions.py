@@ -79,6 +79,9 @@ def test_a_file_has_both_directions_and_their_seed(tmp_path):
     pair = drawn(seed=5)
     path = tmp_path / "directions.safetensors"
     directions.save(path, pair, 5)
+    for number in range(5):  # the order in a file must not be one of chance
+        directions.save(tmp_path / f"{number}", pair, 5)
+        assert (tmp_path / f"{number}").read_bytes() == path.read_bytes()
     (first, second), seed = directions.load(path)
     assert seed == 5
     for found, expected in zip((first, second), pair, strict=True):

@@ -63,7 +63,7 @@ class SlurmCheckout:
                 command, cwd=self.path, stdout=log, stderr=log, env=environment
             )
 
-    def finish(self, seconds=240) -> int:
+    def finish(self, seconds=480) -> int:
         return self.running.wait(seconds)
 
     def run(self, *arguments: str, **options) -> int:
@@ -92,7 +92,7 @@ class SlurmCheckout:
         parts = [textwrap.dedent(counter), textwrap.dedent(code), script.read_text()]
         script.write_text("\n".join(parts))
 
-    def set_time_limit(self) -> None:
+    def set_time_limit(self, retries=3) -> None:
         """Set two minutes; SLURM sends SIGTERM after 20 to 50 seconds of them.
 
         It looks at the limits twice a minute, and sends the signal rather early than late.
@@ -100,7 +100,8 @@ class SlurmCheckout:
         profile = self.path / "profiles/slurm/config.yaml"
         text = profile.read_text()
         assert "runtime: 720" in text and "TERM@120" in text
-        profile.write_text(text.replace("runtime: 720", "runtime: 2").replace("@120", "@70"))
+        text = text.replace("runtime: 720", "runtime: 2").replace("@120", "@70")
+        profile.write_text(text.replace("retries: 3", f"retries: {retries}"))
 
     def attempts(self, name: str) -> list[str]:
         """Return a line for each attempt of that name: its CUDA_VISIBLE_DEVICES."""

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from perturb.errors import PerturbError
@@ -79,9 +78,9 @@ def normalise(
 
 
 def save(path: str | Path, directions: tuple[Direction, Direction], seed: int) -> None:
-    """Write a pair of directions and what they are, atomically, with their hash."""
+    """Write a pair of directions, as drawn, and their seed, atomically, with their hash."""
     named = {f"{n}/{name}": t for n, d in enumerate(directions, 1) for name, t in d.items()}
-    save_weights(path, named, {"direction_seed": str(seed), "normalisation": "none"})
+    save_weights(path, named | {"seed": torch.tensor(seed)})
 
 
 def load(path: str | Path) -> tuple[tuple[Direction, Direction], int]:
@@ -90,8 +89,7 @@ def load(path: str | Path) -> tuple[tuple[Direction, Direction], int]:
     Raises PerturbError naming the file where it is missing, damaged, or holds something else.
     """
     tensors = load_weights(path)
-    with safe_open(path, framework="pt") as file:
-        seed = (file.metadata() or {}).get("direction_seed")
+    seed = tensors.pop("seed", None)
     if seed is None or any(name[:2] not in ("1/", "2/") for name in tensors):
         raise PerturbError(f"{path}: no directions. Delete the file and run again to draw them.")
     first, second = (

@@ -28,15 +28,14 @@ def sha256_weights(state_dict: Mapping[str, Tensor]) -> str:
     return sha256_arrays({name: tensor.numpy() for name, tensor in _on_cpu(state_dict).items()})
 
 
-def save_weights(
-    path: str | Path, state_dict: Mapping[str, Tensor], remarks: Mapping[str, str] | None = None
-) -> None:
+def save_weights(path: str | Path, state_dict: Mapping[str, Tensor]) -> None:
     """Write a state dict, buffers included, to `path`: the same bytes for the same tensors.
 
-    The file carries its own hash, so that `load_weights` notices any damage, and `remarks`.
+    The file carries its own hash, so that `load_weights` notices any damage.
     """
     tensors = _on_cpu(state_dict)
-    metadata = {**(remarks or {}), HASH_KEY: sha256_weights(tensors)}
+    # One key only: safetensors writes several in an order of chance.
+    metadata = {HASH_KEY: sha256_weights(tensors)}
     with write_atomically(path) as file:
         file.write(safetensors.torch.save(tensors, metadata))
 
