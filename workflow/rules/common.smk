@@ -16,7 +16,7 @@ from perturb.data import DATASETS
 from perturb.figures.catalogue import names_for
 from perturb.models import registry as model_registry
 
-TABLE_KINDS = ["csv", "md", "tex"]
+TABLE_KINDS = ["csv", "md", "tex", "provenance.csv"]
 
 
 def stop(message):
@@ -129,5 +129,5 @@ def figures_of(dataset, kinds=("pdf", "png")):
     """Return the figures of a data set: all but those of sections or methods that it lacks."""
     names = names_for(say(CONFIG.plan, "rts", dataset))
     return [
-        f"<results>/figures/{dataset}/{name}.{kind}" for name in names for kind in kinds
+        f"{RESULTS}/figures/{dataset}/{name}.{kind}" for name in names for kind in kinds
     ]

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from perturb.errors import PerturbError
-from perturb.files import sha256_arrays, write_atomically
+from perturb.files import sha256_arrays, sha256_json, write_atomically
 
 HASH_KEY = "sha256"
 
@@ -36,9 +36,15 @@ def save_weights(
     The file carries its own hash, so that `load_weights` notices any damage, and `remarks`.
     """
     tensors = _on_cpu(state_dict)
-    metadata = {**(remarks or {}), HASH_KEY: sha256_weights(tensors)}
+    metadata = {**(remarks or {}), HASH_KEY: _sha256(tensors, remarks or {})}
     with write_atomically(path) as file:
         file.write(safetensors.torch.save(tensors, metadata))
+
+
+def _sha256(tensors: Mapping[str, Tensor], remarks: Mapping[str, str]) -> str:
+    """Return the hash that a file carries: of its tensors, and of its remarks where it has any."""
+    found = sha256_weights(tensors)
+    return sha256_json([found, remarks]) if remarks else found
 
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:
@@ -50,15 +56,19 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-            expected = (file.metadata() or {}).get(HASH_KEY)
+            remarks = file.metadata() or {}
+        expected = remarks.pop(HASH_KEY, None)
+        found = _sha256(tensors, remarks)
     except FileNotFoundError as error:
         raise PerturbError(f"No weights at {path}: run what makes the file first.") from error
-    except SafetensorError as error:
+    except PermissionError:
+        raise
+    except Exception as error:  # safetensors and torch meet damage with any of a dozen
         raise PerturbError(
             f"Weights in {path} cannot be read, the file is truncated or damaged ({error}). "
             "Delete it and run again what makes it."
         ) from error
-    if expected is not None and (found := sha256_weights(tensors)) != expected:
+    if expected != found and (expected or remarks.keys() - {"format"}):
         raise PerturbError(
             f"Weights in {path} are damaged: expected sha256 {expected}, found {found}. "
             "Delete the file and run again what makes it."
