@@ -36,8 +36,12 @@ class Checkpoint:
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """Read a table that `write` wrote."""
-    return pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str)).fillna(dict.fromkeys(_TEXT, ""))
+    """Read a table that `write` wrote; PerturbError where it cannot be read."""
+    try:
+        frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str))
+    except ValueError as error:
+        raise PerturbError(f"{path}: damaged ({error}). Delete it and make it again.") from None
+    return frame.fillna(dict.fromkeys(_TEXT, ""))
 
 
 def read_checkpoints(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,7 +39,18 @@ def save_weights(
     tensors = _on_cpu(state_dict)
     metadata = {**(remarks or {}), HASH_KEY: _sha256(tensors, remarks or {})}
     with write_atomically(path) as file:
-        file.write(safetensors.torch.save(tensors, metadata))
+        file.write(_serialised(tensors, metadata))
+
+
+def _serialised(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """Return a safetensors file with its metadata sorted: the library's own order is by chance."""
+    content = safetensors.torch.save(tensors, metadata)
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def _sha256(tensors: Mapping[str, Tensor], remarks: Mapping[str, str]) -> str:
