@@ -22,7 +22,7 @@ unexport PYTHONPATH PYTHONHOME
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := all
-.PHONY: all setup slurm smoke status test bench lint lock help
+.PHONY: all setup slurm smoke status verify test bench lint lock help
 
 all: setup ## set up, run the main job, print where the report is
 	@REPORT="$(RESULTS)/report.html" bash envs/run.sh \
@@ -39,6 +39,10 @@ smoke: ## the main job with config/smoke.yaml, in minutes, under results/smoke
 
 status: ## what the runs are doing, from their files, while the workflow runs
 	@.venv/bin/python -m perturb.status $(RESULTS)
+
+verify: setup ## recompute the hashes of all results, retrain a sample of runs
+	@$(VENV) .venv/bin/snakemake $(if $(CONFIG),--configfile "$(CONFIG)") --cores $(CORES) \
+		$(ARGS) -- verify
 
 test: setup ## set up and run the tests (TESTARGS="-k name" for some)
 	@$(VENV) .venv/bin/python -m pytest $(TESTARGS)

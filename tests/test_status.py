@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from perturb import status
+from perturb.files import write_json
 from perturb.train.progress import Progress
 
 NOW = 1_000_000.0
@@ -33,7 +34,7 @@ def begin(tmp_path):
         if record:
             path = tmp_path / "runs" / f"digits/cnn/{name}/seed0/record.json"
             path.parent.mkdir(parents=True)
-            path.write_text(json.dumps({"epochs_completed": epochs, **record}))
+            write_json(path, {"epochs_completed": epochs, **record})
 
     return make
 

@@ -8,9 +8,15 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
+from perturb.errors import PerturbError
+
+if TYPE_CHECKING:  # JSON is read without waiting for numpy
+    import numpy as np
+
+CONTENT_HASH = "content_sha256"  # key of a JSON file's hash of the rest of it
+_AGAIN = "Delete the file and run again to make it anew."
 
 
 @contextmanager
@@ -43,15 +49,60 @@ def write_text(path: str | Path, text: str) -> None:
         file.write(text)
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON with sorted keys; NaN and infinities are refused."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+def sha256_json(value: Any) -> str:
+    """Return the SHA-256 of what `value` says as JSON, however it is laid out."""
+    plain = json.loads(json.dumps(value))  # keys as text, tuples as lists
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
+    """Write `value` as indented JSON with sorted keys and its own hash; NaN is refused."""
+    hashed = {**value, CONTENT_HASH: sha256_json(value)}
+    write_text(path, json.dumps(hashed, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path, again: str = _AGAIN) -> dict[str, Any]:
+    """Return what `write_json` wrote.
+
+    Raises PerturbError naming the file, and saying `again`, where it is missing or was altered.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        expected = value.pop(CONTENT_HASH, None)
+    except FileNotFoundError:
+        raise PerturbError(f"{path}: no such file. Run the workflow to make it.") from None
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise PerturbError(f"{path}: damaged ({error}). {again}") from None
+    if expected != sha256_json(value):
+        found = "has no hash of its own" if expected is None else "is not what was written"
+        raise PerturbError(f"{path}: damaged or edited, for it {found}. {again}")
+    return value
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as an uncompressed `.npz`, the same bytes for the same arrays."""
+    import numpy as np
+
     with write_atomically(path) as file:
         np.savez(file, **arrays)
+
+
+def read_npz(path: str | Path, again: str = _AGAIN) -> dict[str, np.ndarray]:
+    """Return the arrays of an `.npz` without pickles; whoever reads them knows their hash.
+
+    Raises PerturbError naming the file, and saying `again`, where it is missing or damaged.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise PerturbError(f"{path}: no such file. Run the workflow to make it.") from None
+    except PermissionError:
+        raise
+    except Exception as error:  # zipfile and numpy meet damage with any of a dozen
+        raise PerturbError(f"{path}: damaged ({error}). {again}") from None
 
 
 def sha256_file(path: str | Path) -> str:
@@ -62,6 +113,8 @@ def sha256_file(path: str | Path) -> str:
 
 def sha256_arrays(arrays: Mapping[str, np.ndarray]) -> str:
     """Return one SHA-256 over named arrays: sorted names, dtype, shape and bytes of each."""
+    import numpy as np
+
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from perturb.errors import PerturbError
+from perturb.files import read_json
+
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 16
 # A run is stalled when nothing came for so many of its median epochs, and never sooner than a
@@ -49,7 +52,12 @@ def collect(results: Path, logs: Path | None = None, now: float | None = None) -
     names = {path.parent.relative_to(results / "runs").as_posix() for path in _records(results)}
     for path in (logs / "runs").glob("*/*/*/seed*.log"):
         names.add(path.relative_to(logs / "runs").with_suffix("").as_posix())
-    found = [_run(results, logs, name, now) for name in sorted(names)]
+    found = []
+    for name in sorted(names):
+        try:
+            found.append(_run(results, logs, name, now))
+        except (ValueError, KeyError, TypeError):
+            found.append(Run(name, "failed", note=f"{name}{SUFFIX} is damaged"))
     return sorted(found, key=lambda run: ORDER.index(run.state))
 
 
@@ -58,15 +66,13 @@ def _records(results: Path) -> Iterable[Path]:
 
 
 def _run(results: Path, logs: Path, name: str, now: float) -> Run:
-    log = logs / "runs" / f"{name}.log"
+    path, log = results / "runs" / name / "record.json", logs / "runs" / f"{name}.log"
     epochs, start, end = read(log.with_suffix(SUFFIX))
     known = {"of": start.get("of", 0), "epochs": len(epochs), "curve": _curve(epochs)}
     try:
-        record = json.loads((results / "runs" / name / "record.json").read_text("utf-8"))
-    except FileNotFoundError:
-        record = None
-    except ValueError:
-        return Run(name, "failed", **known, note="record.json is damaged")
+        record = read_json(path) if path.exists() else None
+    except PerturbError:
+        return Run(name, "failed", **known, note="record.json is damaged or was edited")
     if record:
         known["epochs"] = record["epochs_completed"]
         if record["status"] == "diverged":

@@ -1,12 +1,12 @@
 """A made-up study on disk: runs in the schema of a real one, with known numbers."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from perturb import names
+from perturb.files import sha256_file, write_json
 
 STEPS = 14
 SPLITS = ("train", "validation", "test")
@@ -199,13 +199,15 @@ def write_run(folder, method, seed, *, accuracy=None, diverged=False, dataset="d
             "initial_weights": f"{seed}" * 64,
             "final_weights": "f" * 64,
             "best_weights": "b" * 64,
+            "code": "c" * 64,
         },
     } | changes
     path = Path(folder) / "runs" / dataset / model / method / f"seed{seed}" / "record.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record), encoding="utf-8")
     frame.to_csv(path.with_name("epochs.csv"), index=False, lineterminator="\n")
     np.savez(path.with_name("batches.npz"), **batches)
+    files = {name: sha256_file(path.with_name(name)) for name in ("epochs.csv", "batches.npz")}
+    write_json(path, record | {"sha256": record["sha256"] | {"files": files}})
     return path
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from perturb.analysis import runs
 from perturb.errors import PerturbError
+from perturb.files import read_json, sha256_file, write_json
 
 from .study import write_run
 
@@ -34,6 +35,8 @@ def test_curves_are_the_epochs_of_every_run(records):
 def test_a_run_that_diverged_at_once_has_no_epochs(tmp_path):
     path = write_run(tmp_path, "sgd_30", 0, diverged=True, epochs_completed=0, last=None, best=None)
     path.with_name("epochs.csv").write_text("\n")
+    hashes = {"files": {"epochs.csv": sha256_file(path.with_name("epochs.csv"))}}
+    write_json(path, read_json(path) | {"sha256": hashes})
     frame = runs.collect([path])
     assert len(frame) == 1
     assert runs.curves(frame).empty
@@ -42,13 +45,16 @@ def test_a_run_that_diverged_at_once_has_no_epochs(tmp_path):
 @pytest.mark.parametrize(
     ("file", "spoil", "says"),
     [
-        ("record.json", lambda text: text[:100], "not a whole record.json"),
-        ("record.json", lambda text: "[]", "lacks"),
-        ("record.json", lambda text: text.replace('"device"', '"gerät"'), "lacks device"),
-        ("epochs.csv", lambda text: text[:-40], "breaks off"),
-        ("epochs.csv", lambda text: text.replace("test_loss,", "tset_loss,"), "lacks test_loss"),
-        ("epochs.csv", lambda text: "\n".join(text.split("\n")[:9]) + "\n", "8 epochs, but"),
-        ("epochs.csv", lambda text: text.replace("\n3,", "\nx,"), "not numbers in column epoch"),
+        ("record.json", lambda text: text[:100], "damaged"),
+        ("record.json", lambda text: "[]", "damaged"),
+        ("record.json", lambda text: "{}", "no hash of its own"),
+        (
+            "record.json",
+            lambda text: text.replace('"seed": 0', '"seed": 1'),
+            "not what was written",
+        ),
+        ("epochs.csv", lambda text: text[:-40], "damaged or edited"),
+        ("epochs.csv", lambda text: text.replace("\n3,", "\n4,"), "damaged or edited"),
     ],
 )
 def test_a_spoilt_file_is_named(tmp_path, file, spoil, says):
@@ -60,21 +66,21 @@ def test_a_spoilt_file_is_named(tmp_path, file, spoil, says):
     assert str(path) in str(error.value)
 
 
-def test_a_record_that_contradicts_its_epochs_is_refused(tmp_path):
+def test_a_record_that_lacks_a_key_is_refused(tmp_path):
     path = write_run(tmp_path, "sgd_30", 0)
-    record = json.loads(path.read_text())
-    record["last"]["test_accuracy"] += 0.01
-    path.write_text(json.dumps(record))
-    with pytest.raises(PerturbError, match="test_accuracy of the last epoch"):
+    record = read_json(path)
+    del record["device"]
+    write_json(path, record)
+    with pytest.raises(PerturbError, match="lacks device"):
         runs.collect([path])
 
 
 def test_a_missing_file_is_named(tmp_path):
     path = write_run(tmp_path, "sgd_30", 0)
     path.with_name("epochs.csv").unlink()
-    with pytest.raises(PerturbError, match=r"epochs\.csv: cannot be read"):
+    with pytest.raises(PerturbError, match=r"epochs\.csv: no such file"):
         runs.collect([path])
-    with pytest.raises(PerturbError, match="no such record"):
+    with pytest.raises(PerturbError, match="no such file"):
         runs.collect([tmp_path / "record.json"])
 
 

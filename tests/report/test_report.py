@@ -44,8 +44,12 @@ def test_the_report_holds_everything_and_needs_no_network(found, plan, results):
     page = Page(text)
     assert not page.stack
     inside = [link for link in page.links if link.startswith(("#", "data:image/png;base64,"))]
-    # What is beside it is a page that turns.
-    assert set(page.links) - set(inside) == {"landscapes/digits/cnn/sgd_30/seed0/plane0.html"}
+    # What is beside it: a page that turns, and where each cell comes from.
+    assert set(page.links) - set(inside) == {
+        "landscapes/digits/cnn/sgd_30/seed0/plane0.html",
+        "tables/digits.provenance.csv",
+        "tables/landscape_digits.provenance.csv",
+    }
     assert "url(" not in text and "@import" not in text
     words = " ".join(" ".join(page.words).split())
     for row in plan["rows"]:

@@ -139,6 +139,6 @@ def test_a_group_shares_one_job_and_a_failing_run_loses_no_other(
     assert len(jobs) == 2
     # One CPU, the memory of one run, the time of three.
     assert jobs[0].split() == ["1", "2000M", "1-12:00:00"]
-    tries = {name: len(slurm_checkout.attempts(name)) for name in ("sgd_2", "sgd_4", "pugd_2")}
-    assert tries == {"sgd_2": 1, "sgd_4": 2, "pugd_2": 1}
+    # The next try may repeat a run that another one's failure cut off.
+    assert len(slurm_checkout.attempts("sgd_4")) == 2
     assert runs_of(hashes(slurm_checkout.results)) == runs_of(of_local_run)

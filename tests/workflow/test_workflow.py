@@ -55,6 +55,7 @@ def test_the_results_section_is_the_same_to_the_byte_whatever_the_cores(make_che
     check_records(one)
     check_table(one)
     check_landscapes(one)
+    check_verification(two)
 
 
 def check_landscapes(checkout):
@@ -105,6 +106,42 @@ def check_table(checkout):
     assert table.loc["sgd_4", "gradient_evaluations_relative_to_sgd"] == 2
     assert table.loc["pugdt_1_2", "gradient_evaluations_relative_to_sgd"] == 1.5
     assert table.loc["pugd_2", "notebook_accuracy"] == 0.9
+
+
+def check_verification(checkout):
+    """A study verifies; what is edited, swapped, changed or gone is named, and nothing else."""
+    before = hashes(checkout.results)
+    done = checkout.snakemake("--", "verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the same bits" in done.stdout
+    table, runs = checkout.results / "tables/digits.csv", checkout.results / "runs/digits/cnn"
+    table.write_text(table.read_text().replace("0.9,", "0.91,"))
+    checkpoint = runs / "pugd_2/seed0/last.safetensors"
+    checkpoint.write_bytes((runs / "pugd_2/seed1/last.safetensors").read_bytes())
+    (checkout.results / "figures/digits/accuracy.pdf").unlink()
+    rule = checkout.path / "src/perturb/optim/rules/sgd.py"
+    rule.write_text(rule.read_text().replace("return gradient", "return gradient * 1"))
+    edited = hashes(checkout.results)
+    done = checkout.snakemake("--config", "verify={retrain: 0}", "--", "verify")
+    one_message(done, "perturb: verify: ")
+    found = [line.split(":")[0].split() for line in done.stdout.splitlines() if "results/" in line]
+    stale = [
+        ["stale", f"results/runs/digits/cnn/sgd_{n}/seed{s}/record.json"]
+        for n in (2, 4)
+        for s in (0, 1)
+    ]
+    assert sorted(found) == sorted(
+        [
+            ["differs", "results/tables/digits.csv"],
+            ["edited", "results/runs/digits/cnn/pugd_2/seed0/last.safetensors"],
+            ["missing", "results/figures/digits/accuracy.pdf"],
+            ["uncompared", "results/report.html"],
+            ["uncompared", "results/section.tex"],
+            *stale,
+        ]
+    )
+    assert "code changed: perturb.optim.rules.sgd" in done.stdout
+    assert hashes(checkout.results) == edited != before
 
 
 def test_planning_needs_no_data_and_trains_once_a_method_and_seed(make_checkout):

@@ -9,17 +9,19 @@ rule table:
         ),
         md="<results>/tables/{dataset}.md",
         tex="<results>/tables/{dataset}.tex",
+        provenance="<results>/tables/{dataset}.provenance.csv",
     log:
         "<logs>/tables/{dataset}.log",
     benchmark:
         "<benchmarks>/tables/{dataset}.tsv"
     wildcard_constraints:
-        dataset="(?!landscape_)[^/]+",
+        dataset=r"(?!landscape_)[^/]+(?<!\.provenance)",
     localrule: True
     conda:
         "../../envs/perturb.yaml"
     params:
         plan=lambda wildcards: plan_of(wildcards.dataset),
+        results=str(RESULTS),
         code=code_of("table.py"),
     script:
         "../scripts/table.py"

@@ -23,12 +23,12 @@ def code_of_landscape(script):
     )
 
 
-def landscape_files(dataset, name):
+def landscape_files(dataset, name, folder="landscapes"):
     """Return the files `name` of every run that a data set's results section draws."""
     drawn = say(CONFIG.plan, "rts", known_dataset(dataset))["landscape"]
     model = say(CONFIG.comparison, "rts", dataset)["model"]
     return [
-        f"{RESULTS}/landscapes/{dataset}/{model}/{method}/seed{seed}/{name}"
+        f"{RESULTS}/{folder}/{dataset}/{model}/{method}/seed{seed}/{name}"
         for method in drawn["methods"]
         for seed in drawn["seeds"]
     ]
@@ -51,6 +51,11 @@ def landscapes_of(dataset):
         trajectories=landscape_files(dataset, "trajectory.npz"),
         curvatures=landscape_files(dataset, "curvature.json"),
     )
+
+
+def records_of_landscapes(dataset):
+    """Return the records of the runs that the landscapes of a data set are of."""
+    return landscape_files(dataset, "record.json", folder="runs")
 
 
 def pages_of(dataset):
@@ -203,6 +208,7 @@ rule landscape_page:
 rule landscape_table:
     input:
         unpack(lambda wildcards: landscapes_of(wildcards.dataset)),
+        records=lambda wildcards: records_of_landscapes(wildcards.dataset),
     output:
         csv=report(
             "<results>/tables/landscape_{dataset}.csv",
@@ -211,14 +217,18 @@ rule landscape_table:
         ),
         md="<results>/tables/landscape_{dataset}.md",
         tex="<results>/tables/landscape_{dataset}.tex",
+        provenance="<results>/tables/landscape_{dataset}.provenance.csv",
     log:
         "<logs>/tables/landscape_{dataset}.log",
     benchmark:
         "<benchmarks>/tables/landscape_{dataset}.tsv"
+    wildcard_constraints:
+        dataset=r"[^/]+(?<!\.provenance)",
     localrule: True
     conda:
         "../../envs/perturb.yaml"
     params:
+        results=str(RESULTS),
         flat_margin=lambda wildcards: CONFIG.landscape_settings(
             wildcards.dataset
         ).flat_margin,

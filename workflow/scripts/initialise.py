@@ -1,14 +1,12 @@
 """Write the initial weights that every method of a comparison starts from."""
 
-import json
-from pathlib import Path
-
+from perturb.data import read_manifest
 from perturb.models import initial_weights
 from perturb.models.weights import save_weights
 from perturb.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
-    manifest = json.loads(Path(snakemake.input.manifest).read_text(encoding="utf-8"))
+    manifest = read_manifest(snakemake.input.manifest)
     weights = initial_weights(
         snakemake.wildcards.model,
         manifest["num_classes"],

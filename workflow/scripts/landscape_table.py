@@ -3,10 +3,12 @@
 from perturb.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
-    from perturb.landscape import table
+    from perturb.analysis.formats import csv_text
+    from perturb.files import write_text
+    from perturb.landscape import provenance, table
 
-    checkpoints = table.read_checkpoints(snakemake.input.planes, snakemake.input.curvatures)
-    out = snakemake.output
+    planes, curvatures, out = snakemake.input.planes, snakemake.input.curvatures, snakemake.output
+    checkpoints = table.read_checkpoints(planes, curvatures)
     table.write(
         table.build(checkpoints, snakemake.params.flat_margin),
         csv=out.csv,
@@ -14,3 +16,6 @@ with user_errors(snakemake.log[0]):
         tex=out.tex,
         dataset=snakemake.wildcards.dataset,
     )
+    results = snakemake.params.results
+    traced = provenance.of_table(planes, curvatures, snakemake.input.records, results)
+    write_text(out.provenance, csv_text(traced))

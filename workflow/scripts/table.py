@@ -1,13 +1,16 @@
-"""Write a data set's table from the records of its runs."""
+"""Write a data set's table and its provenance from the records of its runs."""
 
 import json
 
 from perturb.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
-    from perturb.analysis import formats, runs, tables
+    from perturb.analysis import formats, provenance, runs, tables
+    from perturb.files import write_text
 
     plan = json.loads(snakemake.params.plan)
-    table = tables.build(plan, runs.collect(snakemake.input.records))
+    found = runs.collect(snakemake.input.records)
     out = snakemake.output
-    formats.write(table, csv=out.csv, md=out.md, tex=out.tex)
+    formats.write(tables.build(plan, found), csv=out.csv, md=out.md, tex=out.tex)
+    traced = provenance.of_table(plan, found, snakemake.params.results)
+    write_text(out.provenance, formats.csv_text(traced))

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
+
 from perturb.analysis import display
 from perturb.analysis.display import DisplayRow
 from perturb.analysis.tables import StudyTable
@@ -38,14 +40,14 @@ _TEX = {
 
 def write(table: StudyTable, *, csv: str | Path, md: str | Path, tex: str | Path) -> None:
     """Write a table in its three forms, each atomically."""
-    write_csv(table, csv)
+    write_text(csv, csv_text(table.frame))
     write_text(md, markdown(table))
     write_text(tex, latex(table))
 
 
-def write_csv(table: StudyTable, path: str | Path) -> None:
-    """Write the frame as CSV, floats to their last digit; `tables.read` reads it back."""
-    write_text(path, table.frame.to_csv(index=False, lineterminator="\n"))
+def csv_text(frame: pd.DataFrame) -> str:
+    """Return a frame as CSV, floats to their last digit; `tables.read` reads a table back."""
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 def markdown(table: StudyTable) -> str:

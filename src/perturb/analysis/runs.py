@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from perturb.errors import PerturbError
+from perturb.files import read_json, sha256_file
 
 IDENTITY = ("dataset", "model", "method", "seed")
 SPLITS = ("train", "validation", "test")
@@ -32,8 +33,8 @@ def collect(records: Iterable[str | Path]) -> pd.DataFrame:
     keys, so that they compare as text); `record`, the file it was read from. Accuracies are
     fractions, losses nats.
 
-    Raises PerturbError naming the file where a record or its `epochs.csv` is truncated, corrupt,
-    at odds with each other, or where two records describe one run.
+    Raises PerturbError naming the file where a record was altered, where its `epochs.csv` is not
+    the one that it speaks of, or where two records describe one run.
     """
     rows = [_row(Path(path)) for path in records]
     frame = pd.DataFrame(rows, columns=None if rows else [*IDENTITY, "status", "record"])
@@ -49,7 +50,7 @@ def curves(runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row an epoch of every run in `runs`: its identity and all of `epochs.csv`."""
     parts = []
     for run in runs.itertuples():
-        epochs = read_epochs(Path(run.record).with_name("epochs.csv"))
+        epochs = read_epochs(Path(run.record))
         identity = {key: getattr(run, key) for key in IDENTITY}
         parts.append(epochs.assign(**identity, status=run.status))
     columns = [*IDENTITY, "status", *EPOCH_COLUMNS]
@@ -57,16 +58,9 @@ def curves(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read a `record.json`; PerturbError where it is missing, truncated or lacks a key."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        missing = {*IDENTITY, "status", "specification", "sha256", "device", "versions"} - set(
-            record
-        )
-    except FileNotFoundError:
-        raise PerturbError(f"{path}: no such record. {_RERUN}") from None
-    except (ValueError, TypeError) as error:
-        raise PerturbError(f"{path}: not a whole record.json ({error}). {_RERUN}") from None
+    """Read a `record.json`; PerturbError where it is missing, was altered or lacks a key."""
+    record = read_json(path, _RERUN)
+    missing = {*IDENTITY, "status", "specification", "sha256", "device", "versions"} - set(record)
     if missing:
         raise PerturbError(f"{path}: the record lacks {', '.join(sorted(missing))}. {_RERUN}")
     if record["status"] == "ok" and not isinstance(record.get("last"), dict):
@@ -74,32 +68,34 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def read_epochs(path: Path) -> pd.DataFrame:
-    """Read an `epochs.csv`; PerturbError where it is missing, truncated or lacks a column."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, UnicodeDecodeError) as error:
-        raise PerturbError(f"{path}: cannot be read ({error}). {_RERUN}") from None
+def read_epochs(record: Path) -> pd.DataFrame:
+    """Read the `epochs.csv` beside a record; PerturbError where it is not the one it speaks of."""
+    path = record.with_name("epochs.csv")
+    check_file(record, path.name, read_record(record))
+    text = path.read_text(encoding="utf-8")
     if not text.strip():  # a run that diverged in its first epoch has nothing to say
         return pd.DataFrame(columns=list(EPOCH_COLUMNS), dtype=float)
-    widths = {line.count(",") for line in text.splitlines()}
-    header = text.splitlines()[0].split(",")
-    missing = [name for name in EPOCH_COLUMNS if name not in header]
-    if missing or len(widths) > 1 or not text.endswith("\n"):
-        reason = f"lacks {', '.join(missing)}" if missing else "breaks off or has uneven rows"
-        raise PerturbError(f"{path}: {reason}. {_RERUN}")
-    frame = pd.read_csv(path)
-    words = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
-    if words and len(frame):
-        raise PerturbError(f"{path}: not numbers in column {', '.join(words)}. {_RERUN}")
-    if not np.array_equal(frame["epoch"], np.arange(len(frame))):
-        raise PerturbError(f"{path}: epochs do not count up from 0. {_RERUN}")
-    return frame
+    return pd.read_csv(io.StringIO(text))
+
+
+def check_file(path: Path, name: str, record: Mapping[str, Any]) -> None:
+    """Refuse the file `name` beside `path`, a record, where it is not the one it speaks of."""
+    file, expected = path.parent / name, record["sha256"].get("files", {}).get(name)
+    found = sha256_file(file) if file.exists() else None
+    if expected is None:
+        raise PerturbError(f"{path}: the record has no hash of {name}. {_RERUN}")
+    if found is None:
+        raise PerturbError(f"{file}: no such file, but {path.name} speaks of it. {_RERUN}")
+    if found != expected:
+        raise PerturbError(
+            f"{file}: damaged or edited, it is not the file that {path.name} speaks of "
+            f"(sha256 {expected[:12]}, found {found[:12]}). {_RERUN}"
+        )
 
 
 def _row(path: Path) -> dict[str, Any]:
     record = read_record(path)
-    _check_epochs(path, record)
+    check_file(path, "epochs.csv", record)
     last, best = record.get("last") or {}, record.get("best") or {}
     specification = record["specification"]
     row = {key: record[key] for key in (*IDENTITY, "status")}
@@ -116,7 +112,7 @@ def _row(path: Path) -> dict[str, Any]:
     row |= {f"last_{name}": last.get(name) for name in MEASURES}
     for key in ("epoch", "validation_accuracy", "test_accuracy"):
         row[f"best_{key}"] = best.get(key)
-    row |= {f"{name}_sha256": value for name, value in record["sha256"].items()}
+    row |= {f"{k}_sha256": value for k, value in record["sha256"].items() if k != "files"}
     return row | {
         "device": record["device"],
         "versions": json.dumps(record["versions"], sort_keys=True),
@@ -128,23 +124,3 @@ def _row(path: Path) -> dict[str, Any]:
         "scale": record.get("scale", "full"),
         "record": str(path),
     }
-
-
-def _check_epochs(path: Path, record: dict[str, Any]) -> None:
-    """Refuse an `epochs.csv` that says something else than its record."""
-    table = path.with_name("epochs.csv")
-    epochs = read_epochs(table)
-    completed = record.get("epochs_completed")
-    if completed is not None and len(epochs) != completed:
-        raise PerturbError(
-            f"{table}: {len(epochs)} epochs, but record.json says {completed}. {_RERUN}"
-        )
-    last = record.get("last")
-    if last and len(epochs):
-        at_end = epochs.iloc[-1]
-        for name in MEASURES:
-            if last.get(name) is not None and not np.isclose(last[name], at_end[name], rtol=1e-9):
-                raise PerturbError(
-                    f"{table}: {name} of the last epoch is {at_end[name]:g}, "
-                    f"but record.json says {last[name]:g}. {_RERUN}"
-                )

@@ -97,9 +97,12 @@ def build(plan: Mapping[str, Any], runs: pd.DataFrame) -> StudyTable:
 
 
 def read(path: str | Path, plan: Mapping[str, Any]) -> StudyTable:
-    """Read the CSV that `formats.write_csv` wrote; PerturbError where it is another plan's."""
+    """Read the CSV that `formats.write` wrote; PerturbError where it is another plan's."""
     text = dict.fromkeys(TEXT_COLUMNS, str)
-    frame = pd.read_csv(path, dtype=text, na_values=[""], keep_default_na=False)
+    try:
+        frame = pd.read_csv(path, dtype=text, na_values=[""], keep_default_na=False)
+    except ValueError as error:
+        raise PerturbError(f"{path}: damaged ({error}). Delete it and make it again.") from None
     listed = {row["method"] for row in plan["rows"]}
     if "method" not in frame or set(frame["method"]) != listed:
         raise PerturbError(

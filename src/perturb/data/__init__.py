@@ -4,7 +4,7 @@
 """
 
 from perturb.data.dataset import Dataset, Images
-from perturb.data.prepared import PreparedData, load, prepare
+from perturb.data.prepared import PreparedData, load, prepare, read_manifest
 from perturb.data.registry import DATASETS
 
-__all__ = ["DATASETS", "Dataset", "Images", "PreparedData", "load", "prepare"]
+__all__ = ["DATASETS", "Dataset", "Images", "PreparedData", "load", "prepare", "read_manifest"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,10 @@ from perturb.data.image_folder import ImageFolder
 from perturb.data.registry import DATASETS
 from perturb.data.splits import stratified_indices
 from perturb.errors import PerturbError, did_you_mean
-from perturb.files import sha256_arrays, write_json, write_npz
+from perturb.files import read_json, read_npz, sha256_arrays, write_json, write_npz
 
 VALIDATION_SHARE = 0.2
+_AGAIN = "Delete the file and run again to prepare it anew."
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def _check(path: Path, what: str, expected: str, found: str) -> None:
     if expected != found:
         raise PerturbError(
             f"{path}: {what} is not what its manifest says: sha256 expected {expected}, found "
-            f"{found}. Delete the file and run again to prepare it anew."
+            f"{found}. {_AGAIN}"
         )
 
 
@@ -145,27 +144,13 @@ def load(npz: str | Path, manifest: str | Path) -> PreparedData:
 
     Raises PerturbError naming the file, with expected and found SHA-256, where they disagree.
     """
-    npz, manifest = Path(npz), Path(manifest)
-    path = manifest
-    try:
-        described = json.loads(manifest.read_text(encoding="utf-8"))
-        expected, expected_split = described["sha256"], described["split_sha256"]
-        path = npz
-        with np.load(npz, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        validation_indices = arrays.pop("validation_indices")
-        data = PreparedData(**arrays, validation_indices=validation_indices, manifest=described)
-    except FileNotFoundError:
-        raise PerturbError(f"{path}: no such file. Run the workflow to prepare it.") from None
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise PerturbError(
-            f"{path}: damaged ({error}). Delete the file and run again to prepare it anew."
-        ) from None
-    _check(npz, "the data", expected, sha256_arrays(arrays))
-    _check(
-        npz,
-        "the split",
-        expected_split,
-        sha256_arrays({"validation_indices": validation_indices}),
-    )
-    return data
+    described, arrays = read_manifest(manifest), read_npz(npz, _AGAIN)
+    split = {name: arrays.pop(name) for name in ("validation_indices",) if name in arrays}
+    _check(Path(npz), "the data", described["sha256"], sha256_arrays(arrays))
+    _check(Path(npz), "the split", described["split_sha256"], sha256_arrays(split))
+    return PreparedData(**arrays, **split, manifest=described)
+
+
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """Return a data set's manifest; PerturbError where it is missing or was altered."""
+    return read_json(path, _AGAIN)

@@ -27,7 +27,12 @@ _EYE = {"x": 1.253, "y": -1.494, "z": 1.05}  # 1.95 from the axis at -50 degrees
 
 
 def write(plane: Plane, path: str | Path) -> None:
-    """Write the page of `plane`: the same bytes for the same plane."""
+    """Write the page of `plane`."""
+    write_text(path, render(plane))
+
+
+def render(plane: Plane) -> str:
+    """Return the page of `plane`: the same text for the same plane."""
     environment = Environment(
         loader=PackageLoader("perturb.figures", "."),
         autoescape=True,
@@ -46,15 +51,12 @@ def write(plane: Plane, path: str | Path) -> None:
         div_id="landscape",
     )
     template = environment.get_template("landscape_page.html.j2")
-    write_text(
-        path,
-        template.render(
-            title=title,
-            mark=mark_of([plane]),
-            details=_details(known),
-            notes=_notes(plane),
-            plot=Markup(plot),  # plotly escapes what is in it
-        ),
+    return template.render(
+        title=title,
+        mark=mark_of([plane]),
+        details=_details(known),
+        notes=_notes(plane),
+        plot=Markup(plot),  # plotly escapes what is in it
     )
 
 

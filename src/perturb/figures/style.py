@@ -90,12 +90,15 @@ def style() -> Iterator[None]:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PDF or PNG (200 dpi), by the ending: the same bytes for the same figure."""
-    path = Path(path)
-    kind = path.suffix[1:]
+    """Write a figure as PDF or PNG, by the ending."""
+    with write_atomically(path) as file:
+        file.write(render(figure, Path(path).suffix[1:]))
+
+
+def render(figure: Figure, kind: str) -> bytes:
+    """Return a figure as `pdf` or `png` (200 dpi): the same bytes for the same figure."""
     metadata = {"CreationDate": None} if kind == "pdf" else {"Software": None}
     buffer = io.BytesIO()
     with style():
         figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
-    with write_atomically(path) as file:
-        file.write(buffer.getvalue())
+    return buffer.getvalue()

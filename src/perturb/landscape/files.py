@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from perturb.errors import PerturbError
-from perturb.files import sha256_arrays, write_npz
+from perturb.files import read_npz, sha256_arrays, write_npz
 
 _RERUN = "Delete the file and run again to make it anew."
 
@@ -85,19 +84,11 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
 
     Raises PerturbError naming the file where it is missing, truncated or altered.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        expected = str(arrays.pop("sha256"))
-        found = sha256_arrays(_hashable(arrays))
-        attributes = json.loads(str(arrays.pop("attributes")))
-    except FileNotFoundError:
-        raise PerturbError(f"{path}: no such file. Run the workflow to make it.") from None
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise PerturbError(f"{path}: damaged ({error}). {_RERUN}") from None
+    arrays = read_npz(path, _RERUN)
+    expected, found = str(arrays.pop("sha256", None)), sha256_arrays(_hashable(arrays))
     if expected != found:
         raise PerturbError(f"{path}: altered: sha256 expected {expected}, found {found}. {_RERUN}")
-    return arrays, attributes
+    return arrays, json.loads(str(arrays.pop("attributes")))
 
 
 def _hashable(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ from perturb.config import LandscapeSettings, RunSpecification
 from perturb.data import load
 from perturb.data.feeding import Feed
 from perturb.errors import PerturbError
-from perturb.files import sha256_arrays, write_json
+from perturb.files import sha256_arrays, sha256_file, write_json
 from perturb.landscape import directions, plane, trajectory
 from perturb.landscape.curvature import Objective, measure
 from perturb.landscape.files import Plane, Trajectory, write_plane
@@ -42,13 +42,17 @@ class RunFiles:
 
 @dataclass(frozen=True)
 class Scene:
-    """A trained model, the images that its loss is taken over, and what both are."""
+    """A trained model, the images that its loss is taken over, and what both are.
+
+    `hashes` are those of the run's record.
+    """
 
     model: nn.Module
     weights: dict[str, Tensor]
     batches: list[Batch]
     precision: torch.dtype
     attributes: dict[str, Any]
+    hashes: dict[str, Any]
 
     def surface(
         self, first: directions.Direction, second: directions.Direction, batch_norm: str
@@ -139,7 +143,7 @@ def set_scene(
             code.of("perturb.landscape.run") | code.of_model(specification.model)
         ),
     }
-    return Scene(model, weights, batches, getattr(torch, precision), attributes)
+    return Scene(model, weights, batches, getattr(torch, precision), attributes, record["sha256"])
 
 
 def compute_plane(
@@ -187,9 +191,11 @@ def compute_trajectory(
     """
     scene = set_scene(specification, files, settings.images, settings.precision)
     kept = sorted(
-        (int(path.stem.removeprefix("epoch")) + 1, path)
-        for path in checkpoints.glob("epoch*.safetensors")
+        (int(Path(name).stem.removeprefix("epoch")) + 1, checkpoints / Path(name).name)
+        for name in scene.hashes["files"]
+        if name.startswith("checkpoints/")
     )
+    _check_path(files.record, scene.hashes, initial, [file for _, file in kept])
     path = [(0, initial), *kept]
     if path[-1][0] != scene.attributes["epochs_completed"]:
         path.append((scene.attributes["epochs_completed"], files.weights))
@@ -248,6 +254,19 @@ def compute_curvature(
         seeds=settings.direction_seeds,
     )
     write_json(output, scene.attributes | {"curvature": measured})
+
+
+def _check_path(record: Path, hashes: dict[str, Any], initial: Path, kept: list[Path]) -> None:
+    """Refuse a path of checkpoints that are not those that the run's record speaks of."""
+    expected = {initial: hashes["initial_weights"]}
+    expected |= {file: hashes["files"][f"checkpoints/{file.name}"] for file in kept}
+    for file, sha256 in expected.items():
+        found = sha256_weights(load_weights(file)) if file is initial else sha256_file(file)
+        if found != sha256:
+            raise PerturbError(
+                f"{file}: not what {record} speaks of (sha256 {found[:12]}, the record says "
+                f"{sha256[:12]}). Delete the file and rerun that run."
+            )
 
 
 def _loss_of(scene: Scene, file: Path) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from perturb.analysis.formats import escape, method_tex, prose
+from perturb.analysis.formats import csv_text, escape, method_tex, prose
 from perturb.errors import PerturbError
-from perturb.files import write_text
+from perturb.files import read_json, write_text
 from perturb.landscape.area import flat_area
 from perturb.landscape.files import Plane, read_plane
 from perturb.landscape.words import mark_of
@@ -37,8 +36,12 @@ class Checkpoint:
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """Read a table that `write` wrote."""
-    return pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str)).fillna(dict.fromkeys(_TEXT, ""))
+    """Read a table that `write` wrote; PerturbError where it cannot be read."""
+    try:
+        frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str))
+    except ValueError as error:
+        raise PerturbError(f"{path}: damaged ({error}). Delete it and make it again.") from None
+    return frame.fillna(dict.fromkeys(_TEXT, ""))
 
 
 def read_checkpoints(
@@ -75,15 +78,9 @@ def read_checkpoints(
 
 def read_curvature(path: str | Path) -> dict[str, Any]:
     """Read a `curvature.json`; PerturbError where it is missing, truncated or of something else."""
-    try:
-        measured = json.loads(Path(path).read_text(encoding="utf-8"))
-        measured["curvature"]["eigenvalues"], measured["checkpoint_sha256"]
-    except FileNotFoundError:
-        raise PerturbError(f"{path}: no such file. Run the workflow to make it.") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise PerturbError(
-            f"{path}: damaged ({error!r}). Delete the file and run again to make it anew."
-        ) from None
+    measured = read_json(path)
+    if not {"curvature", "checkpoint_sha256"} <= measured.keys():
+        raise PerturbError(f"{path}: no curvature of a run. Delete the file and run again.")
     return measured
 
 
@@ -105,7 +102,7 @@ def write(
     frame: pd.DataFrame, *, csv: str | Path, md: str | Path, tex: str | Path, dataset: str
 ) -> None:
     """Write the table in its three forms, each atomically; the same bytes for the same table."""
-    write_text(csv, frame.to_csv(index=False, lineterminator="\n"))
+    write_text(csv, csv_text(frame))
     write_text(md, markdown(frame, dataset))
     write_text(tex, latex(frame, dataset))
 

@@ -14,7 +14,12 @@ from perturb.landscape.files import Plane
 
 
 def write_vti(plane: Plane, path: str | Path) -> None:
-    """Write `loss`, `accuracy` and `finite` as point arrays, and the attributes as field data.
+    """Write a plane for ParaView; `render` says how."""
+    write_text(path, render(plane))
+
+
+def render(plane: Plane) -> str:
+    """Return `loss`, `accuracy` and `finite` as point arrays, and the attributes as field data.
 
     Infinite losses become NaN, which ParaView leaves out of its ranges; `finite` (0 or 1) says
     where. Raises PerturbError where the grid is not evenly spaced: image data has to be.
@@ -46,7 +51,7 @@ def write_vti(plane: Plane, path: str | Path) -> None:
         "</ImageData>",
         "</VTKFile>",
     ]
-    write_text(path, "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def _even(axis: np.ndarray, name: str) -> tuple[float, float]:

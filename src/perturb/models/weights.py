@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from perturb.errors import PerturbError
@@ -49,15 +49,20 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-            expected = (file.metadata() or {}).get(HASH_KEY)
+            remarks = file.metadata() or {}
+        expected = remarks.pop(HASH_KEY, None)
+        found = sha256_weights(tensors)
     except FileNotFoundError as error:
         raise PerturbError(f"No weights at {path}: run what makes the file first.") from error
-    except SafetensorError as error:
+    except PermissionError:
+        raise
+    except Exception as error:  # safetensors and torch meet damage with any of a dozen
         raise PerturbError(
             f"Weights in {path} cannot be read, the file is truncated or damaged ({error}). "
             "Delete it and run again what makes it."
         ) from error
-    if expected is not None and (found := sha256_weights(tensors)) != expected:
+    # Other programs leave the key "format"; any other may be ours, damaged.
+    if expected != found and (expected or remarks.keys() - {"format"}):
         raise PerturbError(
             f"Weights in {path} are damaged: expected sha256 {expected}, found {found}. "
             "Delete the file and run again what makes it."

@@ -23,6 +23,11 @@ _BAR = 120  # user units across the picture of a difference, zero in the middle
 
 def write(chapters: Sequence[Chapter], path: str | Path) -> None:
     """Write the report of `chapters` to `path`."""
+    write_text(path, render(chapters, Path(path).parent))
+
+
+def render(chapters: Sequence[Chapter], folder: Path) -> str:
+    """Return the report of `chapters`; what it links to is named relative to `folder`."""
     environment = Environment(
         loader=PackageLoader("perturb.report", "."),
         autoescape=True,
@@ -31,15 +36,12 @@ def write(chapters: Sequence[Chapter], path: str | Path) -> None:
         undefined=StrictUndefined,
     )
     template = environment.get_template("report.html.j2")
-    write_text(
-        path,
-        template.render(
-            title=_title(chapters),
-            smoke=any(_smoke(chapter.table) for chapter in chapters),
-            chapters=[_chapter(chapter, Path(path).parent) for chapter in chapters],
-            verdicts=display.VERDICTS,
-            results=Path(path).parent.as_posix(),
-        ),
+    return template.render(
+        title=_title(chapters),
+        smoke=any(_smoke(chapter.table) for chapter in chapters),
+        chapters=[_chapter(chapter, folder) for chapter in chapters],
+        verdicts=display.VERDICTS,
+        results=folder.as_posix(),
     )
 
 
@@ -72,6 +74,8 @@ def _chapter(chapter: Chapter, folder: Path) -> dict[str, Any]:
         ],
         "landscapes": _landscapes(chapter, folder),
         "provenance": _provenance(table),
+        "traced": [chapter.dataset]
+        + ([f"landscape_{chapter.dataset}"] if chapter.landscapes is not None else []),
         "example": f"{folder.as_posix()}/runs/{chapter.dataset}/{table.plan['model']}/"
         f"{table.plan['reference']}/seed0/record.json",
     }

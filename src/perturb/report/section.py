@@ -33,8 +33,12 @@ _HEAD = r"""% Made by perturb; edit nothing here, rerun instead.
 
 
 def write(chapters: Sequence[Chapter], path: str | Path) -> None:
-    """Write the results section to `path`; tables and figures are named relative to its folder."""
-    folder = Path(path).parent
+    """Write the results section to `path`."""
+    write_text(path, render(chapters, Path(path).parent))
+
+
+def render(chapters: Sequence[Chapter], folder: Path) -> str:
+    """Return the results section; tables and figures are named relative to `folder`."""
     parts = [
         _HEAD,
         r"\section{Results}",
@@ -43,7 +47,7 @@ def write(chapters: Sequence[Chapter], path: str | Path) -> None:
         r"\perturbend",
         "",
     ]
-    write_text(path, "\n".join(parts))
+    return "\n".join(parts)
 
 
 def _chapter(chapter: Chapter, folder: Path) -> str:

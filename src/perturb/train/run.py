@@ -17,7 +17,7 @@ from perturb.config import RunSpecification
 from perturb.data import PreparedData, load
 from perturb.data.feeding import Feed
 from perturb.errors import PerturbError
-from perturb.files import write_json, write_npz, write_text
+from perturb.files import sha256_file, write_json, write_npz, write_text
 from perturb.models.weights import load_weights, save_weights, sha256_weights
 from perturb.random import numpy_generator
 from perturb.train.determinism import describe_device, find_device, make_deterministic, versions
@@ -185,8 +185,9 @@ def run(specification: RunSpecification, files: RunFiles, *, save_seconds: float
             "final_weights": sha256_weights(outcome.last),
             "best_weights": sha256_weights(outcome.best),
         }
-        record |= _result(outcome, optimizer, len(feeds["train"])) | {"sha256": inputs | outputs}
-        _write(files, outcome, record)
+        outputs["files"] = _write(files, outcome)
+        record |= _result(outcome, optimizer, len(feeds["train"]))
+        write_json(files.record, record | {"sha256": inputs | outputs, "code": modules})
         folder.clear()
         progress.end(record["status"], _divergence(outcome))
 
@@ -292,17 +293,21 @@ def _where(specification: RunSpecification, device: torch.device) -> dict[str, A
     }
 
 
-def _write(files: RunFiles, outcome: Outcome, record: dict[str, Any]) -> None:
+def _write(files: RunFiles, outcome: Outcome) -> dict[str, str]:
+    """Write everything but the record; return the hash of each file that is reproducible."""
     for folder in (files.record.parent, files.checkpoints):
         folder.mkdir(parents=True, exist_ok=True)
         for unfinished in folder.glob(".*.tmp"):  # of a process that was killed here
             unfinished.unlink()
-    for epoch, weights in outcome.checkpoints.items():
-        save_weights(files.checkpoints / f"epoch{epoch}.safetensors", weights)
+    kept = {files.checkpoints / f"epoch{e}.safetensors": w for e, w in outcome.checkpoints.items()}
+    for path, weights in kept.items():
+        save_weights(path, weights)
     save_weights(files.last, outcome.last)
     save_weights(files.best, outcome.best)
     write_text(files.epochs, outcome.history.csv())
     write_npz(files.batches, outcome.history.arrays())
     seconds = [f"{epoch},{value:.6f}" for epoch, value in enumerate(outcome.seconds)]
     write_text(files.timing, "\n".join(["epoch,seconds", *seconds]) + "\n")
-    write_json(files.record, record)
+    written = [*kept, files.last, files.best, files.epochs, files.batches]
+    folder = files.record.parent
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in written}
