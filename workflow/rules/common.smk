@@ -1,5 +1,4 @@
 # What every rule asks of the configuration.
-import gc
 import json
 import os
 import sys
@@ -16,10 +15,6 @@ from perturb.errors import PerturbError, did_you_mean
 from perturb.data import DATASETS
 from perturb.figures.catalogue import names_for
 from perturb.models import registry as model_registry
-
-# Planning thousands of runs makes millions of objects that stay: a sixth of its time is to look
-# through them for garbage.
-gc.set_threshold(200_000)
 
 TABLE_KINDS = ["csv", "md", "tex", "provenance.csv"]
 
