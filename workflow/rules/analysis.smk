@@ -21,7 +21,6 @@ rule table:
         "../../envs/perturb.yaml"
     params:
         plan=lambda wildcards: plan_of(wildcards.dataset),
-        results=str(RESULTS),
         code=code_of("table.py"),
     script:
         "../scripts/table.py"

@@ -1,5 +1,4 @@
 # What every rule asks of the configuration.
-import gc
 import json
 import os
 import sys
@@ -16,10 +15,6 @@ from perturb.errors import PerturbError, did_you_mean
 from perturb.data import DATASETS
 from perturb.figures.catalogue import names_for
 from perturb.models import registry as model_registry
-
-# Planning thousands of runs makes millions of objects that stay: a sixth of its time is to look
-# through them for garbage.
-gc.set_threshold(200_000)
 
 TABLE_KINDS = ["csv", "md", "tex", "provenance.csv"]
 
@@ -143,3 +138,27 @@ def figures_of(dataset, kinds=("pdf", "png")):
     return [
         f"{RESULTS}/figures/{dataset}/{name}.{kind}" for name in names for kind in kinds
     ]
+
+
+def studies_made():
+    """Return what each data set's results section is made of, as text: asked for, or there."""
+    studies = []
+    for dataset in CONFIG.values["rts"]["datasets"]:
+        made = (RESULTS / "tables" / f"{dataset}.csv", RESULTS / "figures" / dataset)
+        if dataset in CONFIG.datasets or any(path.exists() for path in made):
+            drawn = CONFIG.landscape(dataset)
+            records = records_of_landscapes(dataset) if drawn else []
+            studies.append(
+                dict(
+                    plan=json.loads(plan_of(dataset)),
+                    asked=dataset in CONFIG.datasets,
+                    records=records_of(dataset),
+                    figures=figures_of(dataset),
+                    pages=pages_of(dataset),
+                    landscapes=(
+                        landscapes_of(dataset) | {"records": records} if drawn else {}
+                    ),
+                    flat_margin=CONFIG.landscape_settings(dataset).flat_margin,
+                )
+            )
+    return json.dumps(studies)

@@ -228,7 +228,6 @@ rule landscape_table:
     conda:
         "../../envs/perturb.yaml"
     params:
-        results=str(RESULTS),
         flat_margin=lambda wildcards: CONFIG.landscape_settings(
             wildcards.dataset
         ).flat_margin,

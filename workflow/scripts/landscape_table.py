@@ -1,5 +1,7 @@
 """Write the table of a data set's landscapes: curvature, sharpness and flat area."""
 
+from pathlib import Path
+
 from perturb.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
@@ -16,6 +18,6 @@ with user_errors(snakemake.log[0]):
         tex=out.tex,
         dataset=snakemake.wildcards.dataset,
     )
-    results = snakemake.params.results
+    results = Path(out.csv).parents[1]
     traced = provenance.of_table(planes, curvatures, snakemake.input.records, results)
     write_text(out.provenance, csv_text(traced))

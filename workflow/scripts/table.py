@@ -1,6 +1,7 @@
 """Write a data set's table and its provenance from the records of its runs."""
 
 import json
+from pathlib import Path
 
 from perturb.scripting import user_errors
 
@@ -12,5 +13,5 @@ with user_errors(snakemake.log[0]):
     found = runs.collect(snakemake.input.records)
     out = snakemake.output
     formats.write(tables.build(plan, found), csv=out.csv, md=out.md, tex=out.tex)
-    traced = provenance.of_table(plan, found, snakemake.params.results)
+    traced = provenance.of_table(plan, found, Path(out.csv).parents[1])
     write_text(out.provenance, formats.csv_text(traced))
