@@ -162,3 +162,61 @@ def studies_made():
                 )
             )
     return json.dumps(studies)
+
+
+def landscape_settings(*names):
+    """Return a function of the wildcards: those settings that one kind of job depends on."""
+    return lambda wildcards: say(CONFIG.landscape_settings, wildcards.dataset).to_json(
+        *names
+    )
+
+
+def code_of_landscape(script):
+    """Return a function of the wildcards: a hash of the modules that the script and model use."""
+    used = code_of(script)
+    return lambda wildcards: used + code.digest(
+        code.of_model(known_model(wildcards.model))
+    )
+
+
+def landscape_files(dataset, name, folder="landscapes"):
+    """Return the files `name` of every run that a data set's results section draws."""
+    drawn = say(CONFIG.plan, "rts", known_dataset(dataset))["landscape"]
+    model = say(CONFIG.comparison, "rts", dataset)["model"]
+    return [
+        f"{RESULTS}/{folder}/{dataset}/{model}/{method}/seed{seed}/{name}"
+        for method in drawn["methods"]
+        for seed in drawn["seeds"]
+    ]
+
+
+def landscapes_of(dataset):
+    """Return, by kind, all files that the landscapes of a data set are told from."""
+    drawn = say(CONFIG.plan, "rts", known_dataset(dataset))["landscape"]
+    if not drawn:
+        stop(
+            f"data set '{dataset}' has no landscapes: list methods under landscape.methods "
+            "of the data set in config/studies/rts.yaml."
+        )
+    return dict(
+        planes=[
+            path
+            for seed in drawn["direction_seeds"]
+            for path in landscape_files(dataset, f"plane{seed}.npz")
+        ],
+        trajectories=landscape_files(dataset, "trajectory.npz"),
+        curvatures=landscape_files(dataset, "curvature.json"),
+    )
+
+
+def records_of_landscapes(dataset):
+    """Return the records of the runs that the landscapes of a data set are of."""
+    return landscape_files(dataset, "record.json", folder="runs")
+
+
+def pages_of(dataset):
+    """Return the interactive pages of a data set: of each run drawn, in the first directions."""
+    drawn = CONFIG.landscape(dataset)
+    if not drawn:
+        return []
+    return landscape_files(dataset, f"plane{drawn['direction_seeds'][0]}.html")

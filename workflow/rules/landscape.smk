@@ -1,76 +1,10 @@
 # Landscapes of a run's last weights: planes in random directions, its trajectory, its curvature.
-LANDSCAPE = "<results>/landscapes/{dataset}/{model}"
-LANDSCAPE_OF_RUN = LANDSCAPE + "/{method}/seed{seed}"
-# Rows of an unfinished plane: outside the outputs, which Snakemake deletes before each attempt.
-LANDSCAPE_STATE = (
-    f"{RESULTS}/state/landscapes/{{dataset}}/{{model}}/{{method}}/seed{{seed}}"
-)
-RUN = "<results>/runs/{dataset}/{model}/{method}/seed{seed}"
-
-
-def landscape_settings(*names):
-    """Return a function of the wildcards: those settings that one kind of job depends on."""
-    return lambda wildcards: say(CONFIG.landscape_settings, wildcards.dataset).to_json(
-        *names
-    )
-
-
-def code_of_landscape(script):
-    """Return a function of the wildcards: a hash of the modules that the script and model use."""
-    used = code_of(script)
-    return lambda wildcards: used + code.digest(
-        code.of_model(known_model(wildcards.model))
-    )
-
-
-def landscape_files(dataset, name, folder="landscapes"):
-    """Return the files `name` of every run that a data set's results section draws."""
-    drawn = say(CONFIG.plan, "rts", known_dataset(dataset))["landscape"]
-    model = say(CONFIG.comparison, "rts", dataset)["model"]
-    return [
-        f"{RESULTS}/{folder}/{dataset}/{model}/{method}/seed{seed}/{name}"
-        for method in drawn["methods"]
-        for seed in drawn["seeds"]
-    ]
-
-
-def landscapes_of(dataset):
-    """Return, by kind, all files that the landscapes of a data set are told from."""
-    drawn = say(CONFIG.plan, "rts", known_dataset(dataset))["landscape"]
-    if not drawn:
-        stop(
-            f"data set '{dataset}' has no landscapes: list methods under landscape.methods "
-            "of the data set in config/studies/rts.yaml."
-        )
-    return dict(
-        planes=[
-            path
-            for seed in drawn["direction_seeds"]
-            for path in landscape_files(dataset, f"plane{seed}.npz")
-        ],
-        trajectories=landscape_files(dataset, "trajectory.npz"),
-        curvatures=landscape_files(dataset, "curvature.json"),
-    )
-
-
-def records_of_landscapes(dataset):
-    """Return the records of the runs that the landscapes of a data set are of."""
-    return landscape_files(dataset, "record.json", folder="runs")
-
-
-def pages_of(dataset):
-    """Return the interactive pages of a data set: of each run drawn, in the first directions."""
-    drawn = CONFIG.landscape(dataset)
-    if not drawn:
-        return []
-    return landscape_files(dataset, f"plane{drawn['direction_seeds'][0]}.html")
-
-
+# State: rows of an unfinished plane, outside the outputs, which Snakemake deletes before each try.
 rule draw_directions:
     input:
         manifest="<results>/data/{dataset}.manifest.json",
     output:
-        LANDSCAPE + "/directions/seed{direction_seed}.safetensors",
+        "<results>/landscapes/{dataset}/{model}/directions/seed{direction_seed}.safetensors",
     log:
         "<logs>/landscapes/{dataset}/{model}/directions{direction_seed}.log",
     benchmark:
@@ -91,11 +25,11 @@ rule plane:
     input:
         images="<results>/data/{dataset}.npz",
         manifest="<results>/data/{dataset}.manifest.json",
-        record=RUN + "/record.json",
-        weights=RUN + "/last.safetensors",
-        directions=LANDSCAPE + "/directions/seed{direction_seed}.safetensors",
+        record="<results>/runs/{dataset}/{model}/{method}/seed{seed}/record.json",
+        weights="<results>/runs/{dataset}/{model}/{method}/seed{seed}/last.safetensors",
+        directions="<results>/landscapes/{dataset}/{model}/directions/seed{direction_seed}.safetensors",
     output:
-        LANDSCAPE_OF_RUN + "/plane{direction_seed}.npz",
+        "<results>/landscapes/{dataset}/{model}/{method}/seed{seed}/plane{direction_seed}.npz",
     log:
         "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/plane{direction_seed}.log",
     benchmark:
@@ -118,7 +52,7 @@ rule plane:
             "batch_norm",
             "precision",
         ),
-        state=LANDSCAPE_STATE + "/plane{direction_seed}.npz",
+        state=f"{RESULTS}/state/landscapes/{{dataset}}/{{model}}/{{method}}/seed{{seed}}/plane{{direction_seed}}.npz",
         code=code_of_landscape("plane.py"),
     script:
         "../scripts/plane.py"
@@ -128,12 +62,12 @@ rule trajectory:
     input:
         images="<results>/data/{dataset}.npz",
         manifest="<results>/data/{dataset}.manifest.json",
-        record=RUN + "/record.json",
-        weights=RUN + "/last.safetensors",
+        record="<results>/runs/{dataset}/{model}/{method}/seed{seed}/record.json",
+        weights="<results>/runs/{dataset}/{model}/{method}/seed{seed}/last.safetensors",
         initial="<results>/init/{dataset}/{model}/seed{seed}.safetensors",
-        checkpoints=RUN + "/checkpoints",
+        checkpoints="<results>/runs/{dataset}/{model}/{method}/seed{seed}/checkpoints",
     output:
-        LANDSCAPE_OF_RUN + "/trajectory.npz",
+        "<results>/landscapes/{dataset}/{model}/{method}/seed{seed}/trajectory.npz",
     log:
         "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/trajectory.log",
     benchmark:
@@ -146,7 +80,7 @@ rule trajectory:
     params:
         specification=specification,
         settings=landscape_settings("ignore", "points", "images", "precision"),
-        state=LANDSCAPE_STATE + "/trajectory.npz",
+        state=f"{RESULTS}/state/landscapes/{{dataset}}/{{model}}/{{method}}/seed{{seed}}/trajectory.npz",
         code=code_of_landscape("trajectory.py"),
     script:
         "../scripts/trajectory.py"
@@ -156,10 +90,10 @@ rule curvature:
     input:
         images="<results>/data/{dataset}.npz",
         manifest="<results>/data/{dataset}.manifest.json",
-        record=RUN + "/record.json",
-        weights=RUN + "/last.safetensors",
+        record="<results>/runs/{dataset}/{model}/{method}/seed{seed}/record.json",
+        weights="<results>/runs/{dataset}/{model}/{method}/seed{seed}/last.safetensors",
     output:
-        LANDSCAPE_OF_RUN + "/curvature.json",
+        "<results>/landscapes/{dataset}/{model}/{method}/seed{seed}/curvature.json",
     log:
         "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/curvature.log",
     benchmark:
@@ -181,15 +115,15 @@ rule curvature:
 
 rule landscape_page:
     input:
-        LANDSCAPE_OF_RUN + "/{plane}.npz",
+        "<results>/landscapes/{dataset}/{model}/{method}/seed{seed}/{plane}.npz",
     output:
         page=report(
-            LANDSCAPE_OF_RUN + "/{plane}.html",
+            "<results>/landscapes/{dataset}/{model}/{method}/seed{seed}/{plane}.html",
             category="Landscapes",
             subcategory="{dataset}",
             labels={"method": "{method}", "seed": "{seed}", "plane": "{plane}"},
         ),
-        vti=LANDSCAPE_OF_RUN + "/{plane}.vti",
+        vti="<results>/landscapes/{dataset}/{model}/{method}/seed{seed}/{plane}.vti",
     log:
         "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/{plane}_page.log",
     benchmark:
