@@ -25,6 +25,7 @@ NOT_COUNTED = {
     "perturb.data.image_folder",
     "perturb.data.registry",
     "perturb.errors",
+    "perturb.forkserver",
     "perturb.models.registry",
     "perturb.train.progress",
 }

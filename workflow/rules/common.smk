@@ -9,7 +9,7 @@ sys.path.insert(0, str(ROOT / "src"))
 # Jobs import this checkout's library, in whatever environment they run.
 os.environ.update(PYTHONPATH=str(ROOT / "src"))
 
-from perturb import code, names
+from perturb import code, forkserver, names
 from perturb.config import Config
 from perturb.errors import PerturbError, did_you_mean
 from perturb.data import DATASETS
@@ -45,6 +45,8 @@ def writable(folder):
 
 
 CONFIG = say(Config, config, ROOT / "config" / "schema.yaml")
+if CONFIG.values.get("fork_jobs"):
+    forkserver.serve_jobs_of_this_process()
 RESULTS = writable(Path(workflow.pathvars.get("results")))
 
 

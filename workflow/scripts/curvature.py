@@ -1,5 +1,9 @@
 """Measure Hessian eigenvalues, trace and sharpness of a run's last weights."""
 
+from perturb.forkserver import hand_over
+
+hand_over()
+
 from pathlib import Path
 
 from perturb.config import LandscapeSettings, RunSpecification

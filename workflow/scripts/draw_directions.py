@@ -1,5 +1,9 @@
 """Draw the pair of random directions that every method of a comparison gets."""
 
+from perturb.forkserver import hand_over
+
+hand_over()
+
 from perturb.scripting import user_errors
 
 with user_errors(snakemake.log[0]):

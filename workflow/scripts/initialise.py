@@ -1,5 +1,9 @@
 """Write the initial weights that every method of a comparison starts from."""
 
+from perturb.forkserver import hand_over
+
+hand_over()
+
 from perturb.data import read_manifest
 from perturb.models import initial_weights
 from perturb.models.weights import save_weights

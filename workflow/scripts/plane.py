@@ -1,5 +1,9 @@
 """Compute loss and accuracy over the plane of a pair of random directions."""
 
+from perturb.forkserver import hand_over
+
+hand_over()
+
 from pathlib import Path
 
 from perturb.config import LandscapeSettings, RunSpecification

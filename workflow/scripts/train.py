@@ -1,5 +1,9 @@
 """Train one run."""
 
+from perturb.forkserver import hand_over
+
+hand_over()
+
 from pathlib import Path
 
 from perturb.config import RunSpecification

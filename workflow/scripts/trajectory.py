@@ -1,5 +1,9 @@
 """Compute the plane of a run's own path, and the path in it."""
 
+from perturb.forkserver import hand_over
+
+hand_over()
+
 from pathlib import Path
 
 from perturb.config import LandscapeSettings, RunSpecification
