@@ -110,7 +110,7 @@ def factorised(
 def _loss_changes(
     weights: Weights, layer: int, preactivations: list[Tensor], output: Tensor, targets: Tensor
 ) -> Tensor:
-    """Return [B, d]: the change of each sample's squared error when a unit of `layer` is flipped."""
+    """Return [B, d]: how each sample's squared error changes when a unit is flipped."""
     following = weights[layer + 1]
     unit = sign(preactivations[layer])
     if layer == len(preactivations) - 1:

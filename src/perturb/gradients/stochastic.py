@@ -33,7 +33,7 @@ def _uniform(logits: Tensor, samples: int, draws: torch.Generator) -> Tensor:
 
 
 def reinforce(f: Loss, logits: Tensor, samples: int, draws: torch.Generator) -> Tensor:
-    """Return REINFORCE's estimate with the mean of the other samples as baseline (Kool et al. 2019).
+    """Return REINFORCE's estimate, its baseline the other samples' mean (Kool et al. 2019).
 
     `samples` evaluations of f, two or more.
     """

@@ -57,7 +57,7 @@ class ShiftedConvolutions(nn.Module):
 
 
 class Unit(nn.Module):
-    """ReLU(conv(sign(BN(x)))) + x, or + a full-precision 1x1 convolution where the shape changes."""
+    """ReLU(conv(sign(BN(x)))) + x, or + a full-precision 1x1 convolution of x at a new shape."""
 
     def __init__(self, in_channels: int, channels: int, binary: bool) -> None:
         super().__init__()
