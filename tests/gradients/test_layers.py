@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import perturb.models
-from perturb.gradients.layers import Layer, measure
+from perturb.gradients.layers import Layer, _Prefix, measure
 
 
 def network_of(name):
@@ -47,8 +47,6 @@ def test_a_layers_gradient_is_that_of_whole_forwards(name, number, eps):
     found = layer.coordinate(eps).flatten() if number == 1 else None
     chosen = [0, 1, 2, 30, weight.numel() - 1]
     if found is None:  # all of a deep layer takes long: those weights only
-        from perturb.gradients.layers import _Prefix
-
         with torch.inference_mode():
             prefix, index = _Prefix.of(layer), torch.tensor(chosen)
             pair = [layer._losses(prefix, index, change) for change in (eps, -eps)]

@@ -181,7 +181,7 @@ def measure(
             pair = [half.coordinate(eps) for half in halves]
             estimates.append(("cdg", eps, (pair[0] + pair[1]) / 2, _cosine(*pair)))
         if whole.convolution.binary:
-            weight = whole.convolution.weight
+            weight = whole.convolution.weight.detach()
             pair = [half.flips() / (-2 * weight) for half in halves]
             estimates.append(("sign_flip", 0.0, (pair[0] + pair[1]) / 2, _cosine(*pair)))
         for estimator, eps, gradient, reliability in estimates:

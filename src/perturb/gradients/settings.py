@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 from perturb import names
 from perturb.errors import PerturbError, did_you_mean
@@ -21,8 +21,21 @@ class Nes:
     kinds: tuple[str, ...]
 
 
+class Settings:
+    """Settings of a job, as text that Snakemake compares."""
+
+    def to_json(self) -> str:
+        """Return the settings as JSON; `from_json` reads them back."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        return _of_values(cls, json.loads(text))
+
+
 @dataclass(frozen=True)
-class Toy:
+class Toy(Settings):
     """The toy of one dimension, raw or after so many batches of pre-training.
 
     `samples` a batch that a gradient is estimated on, `held_out_samples` that a step is measured
@@ -50,18 +63,9 @@ class Toy:
         """The name of its runs."""
         return names.format_slug("toy", {key: getattr(self, key) for key in TOY_KEYS})
 
-    def to_json(self) -> str:
-        """Return the settings as JSON; `from_json` reads them back."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Toy:
-        """Read what `to_json` wrote."""
-        return _of_values(cls, json.loads(text))
-
 
 @dataclass(frozen=True)
-class Layers:
+class Layers(Settings):
     """Coordinate gradients of some layers of a trained XNOR-ResNet.
 
     `layers` are numbers of units from 1 to 16 by model; `images` of the train split that gradients
@@ -78,7 +82,7 @@ class Layers:
 
 
 @dataclass(frozen=True)
-class Stochastic:
+class Stochastic(Settings):
     """Estimators through stochastic units, on so many inputs, repeated for their spread."""
 
     units: int
@@ -105,12 +109,18 @@ class Study:
     layers: Layers | None
     published: Mapping[str, Mapping[str, float]]
 
+    def words(self) -> str:
+        """Return what tables and figures say of the study beside its runs, as JSON."""
+        published = {str(d): dict(values) for d, values in self.published.items()}
+        what = {"name": self.name, "title": self.title, "scale": self.scale}
+        return json.dumps(what | {"published": published}, sort_keys=True)
+
     def toy(self, slug: str) -> Toy:
         """Return the settings of the runs called `slug`, compared by the study or not.
 
         Raises PerturbError where the name does not parse.
         """
-        values = {key: value for key, value in names.parse_slug(slug, "toy", TOY_KEYS).items()}
+        values = names.parse_slug(slug, "toy", TOY_KEYS)
         if any(v != int(v) or v < 0 for v in values.values()) or values["dimension"] < 1:
             raise PerturbError(
                 f"'{slug}' does not fit: dimension and pretraining are whole numbers."
@@ -121,6 +131,8 @@ class Study:
 
 def _of_values(cls: type, values: Mapping[str, Any]) -> Any:
     read = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    if "models" in read:
+        read["models"] = {model: tuple(numbers) for model, numbers in read["models"].items()}
     if "nes" in read:
         read["nes"] = tuple(Nes(n["evaluations"], tuple(n["kinds"])) for n in read["nes"])
     return cls(**read)
@@ -155,9 +167,6 @@ def study(config: Mapping[str, Any], name: str) -> Study:
         for p in compared["pretraining"]
     ]
     layers = values.get("layers")
-    if layers:
-        models = {model: tuple(numbers) for model, numbers in layers["models"].items()}
-        layers = _of_values(Layers, {**layers, "models": models})
     return Study(
         name=name,
         title=values["title"],
@@ -165,6 +174,6 @@ def study(config: Mapping[str, Any], name: str) -> Study:
         **compared,
         toys=tuple(toys),
         stochastic=_of_values(Stochastic, values["stochastic"]),
-        layers=layers,
+        layers=_of_values(Layers, layers) if layers else None,
         published=values.get("published", {}),
     )
