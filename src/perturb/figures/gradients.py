@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from perturb.errors import PerturbError, did_you_mean
@@ -50,9 +52,11 @@ def look(estimator: str) -> LineStyle:
 def _window_looks(windows: Sequence[float]) -> dict[float, LineStyle]:
     """Return a style a window, from dark and wide to light and narrow."""
     order = sorted(windows, reverse=True)
+    shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.92, len(order)))
+    dashes = ("-", (0, (4, 1.2)), (0, (1, 1)))
     return {
-        window: LineStyle(COLOURS[at % len(COLOURS)], ("-", (0, (3, 1.2)))[at % 2], None, 1.2)
-        for at, window in enumerate(order)
+        window: LineStyle(to_hex(shade), dashes[at % 3], None, 1.3)
+        for at, (window, shade) in enumerate(zip(order, shades, strict=True))
     }
 
 
@@ -85,6 +89,7 @@ def _draw_curves(axes: Axes, frame: pd.DataFrame, looks: dict[float, LineStyle])
     axes.axhline(0, color=GREY, linewidth=0.6)
     axes.set_xscale("log")
     axes.set_xticks([1e-5, 1e-3, 1e-1])
+    axes.minorticks_off()
 
 
 def draw_learning_rate_cdg(material: Material) -> Figure:
@@ -187,8 +192,10 @@ def draw_dimension(material: Material) -> Figure:
                 axes = sheet.axes[row, column]
                 drawn = [("cdg", None), *arms]
                 for at, arm in enumerate(drawn):
-                    found = _of(frame, arm).groupby("dimension")["decrease"].agg(["mean", "std"])
-                    shift = 1 + 0.06 * (at - (len(drawn) - 1) / 2)
+                    found = (
+                        _of(frame, arm).groupby("dimension")["decrease_hidden"].agg(["mean", "std"])
+                    )
+                    shift = 1 + 0.035 * (at - (len(drawn) - 1) / 2)
                     _with_spread(axes, found.index * shift, found["mean"], found["std"], arm[0])
                 axes.axhline(0, color=GREY, linewidth=0.6)
                 axes.set_xscale("log", base=2)
@@ -273,7 +280,9 @@ def _draw_costs(
 ) -> None:
     for name in estimators:
         found = frame[frame["estimator"] == name].groupby("evaluations")
-        found = found.agg(x=(cost, "mean"), mean=("decrease", "mean"), std=("decrease", "std"))
+        found = found.agg(
+            x=(cost, "mean"), mean=("decrease_hidden", "mean"), std=("decrease_hidden", "std")
+        )
         _with_spread(axes, found["x"], found["mean"], found["std"], name)
     axes.set_xscale("log")
     axes.axhline(0, color=GREY, linewidth=0.6)

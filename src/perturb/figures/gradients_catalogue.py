@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_STEP = "The step is the estimate at unit norm in each layer."
+_STEP = "The step is the estimate at unit norm in each hidden layer."
 _HELD_OUT = (
     "Mean over initialisations and held-out batches with one standard deviation; window and "
     "learning rate were chosen on another batch."
@@ -22,7 +22,7 @@ TOY: dict[str, tuple[str, str]] = {
     ),
     "dimension": (
         "Loss decrease against the dimension",
-        f"Decrease of the loss by one step of each estimate. {_HELD_OUT} Black is the coordinate "
+        f"Decrease of the loss by one step of each estimate. {_STEP} {_HELD_OUT} Black is the coordinate "
         "gradient in every panel.",
     ),
     "cosine": (

@@ -26,6 +26,7 @@ from perturb.random import generator
 KINDS = ("plain", "baseline", "antithetic", "rank", "spsa")
 _ONE_SIDED = ("plain", "baseline")
 _AT_ONCE = 64
+_KEPT = 2**26  # numbers, a quarter of a gigabyte
 
 
 def nes(
@@ -119,12 +120,16 @@ def _check(sigma: float, evaluations: int, kinds: Sequence[str]) -> None:
 
 
 class Perturbations:
-    """`count` perturbations of one stream, drawn again each time they are needed: [P, n] each."""
+    """`count` perturbations of one stream, [P, n] at a time; kept where they are few."""
 
     def __init__(self, centre: Tensor, count: int, seed: int, purpose: str) -> None:
         self.centre, self.count, self.seed, self.purpose = centre, count, seed, purpose
+        self._kept = list(self._draw()) if count * len(centre) <= _KEPT else None
 
     def __iter__(self) -> Iterator[Tensor]:
+        return iter(self._draw() if self._kept is None else self._kept)
+
+    def _draw(self) -> Iterator[Tensor]:
         draws = generator(self.seed, 0, f"perturbations {self.purpose}")
         for start in range(0, self.count, _AT_ONCE):
             shape = (min(_AT_ONCE, self.count - start), len(self.centre))

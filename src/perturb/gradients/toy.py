@@ -29,6 +29,8 @@ from perturb.train.determinism import find_device, make_deterministic
 
 LOG_LEARNING_RATE = 0.1
 LAYERS = network.HIDDEN + 1
+STEPS = ("hidden", "all", "raw")
+ARM = ("estimator", "evaluations")
 Arm = tuple[str, int]  # an estimator and its evaluations of the loss
 
 
@@ -105,9 +107,17 @@ def learning_rates(a_decade: int) -> list[float]:
     return [float(f"{rate:.12g}") for rate in np.logspace(-5, 0, 5 * a_decade + 1)]
 
 
-def normalised(gradient: Weights) -> Weights:
-    """Return the gradient with the tensor of each layer at unit norm; zero stays zero."""
-    return tuple(F.normalize(g.flatten(), dim=0).view_as(g) for g in gradient)
+def scaled(gradient: Weights, step: str) -> Weights:
+    """Return the step that an estimate is taken as, one of STEPS.
+
+    `hidden` has each hidden layer at unit norm and leaves the linear output layer, whose gradient
+    no estimator misses and which can lower the loss alone; `all` has every layer at unit norm;
+    `raw` is the estimate. A gradient of zero stays zero.
+    """
+    if step == "raw":
+        return gradient
+    unit = tuple(F.normalize(g.flatten(), dim=0).view_as(g) for g in gradient)
+    return unit if step == "all" else (*unit[:-1], torch.zeros_like(unit[-1]))
 
 
 def arms(settings: Toy) -> dict[Arm, tuple[float, ...]]:
@@ -199,48 +209,49 @@ def by_layer(name: str, values: Sequence[float]) -> dict[str, float]:
     return {f"{name}_layer_{i}": value for i, value in enumerate(values, start=1)}
 
 
-def scan(problem: Problem) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the loss decrease over the grid of windows and learning rates on the first batch.
+def scan(problem: Problem) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Scan the grid of windows and learning rates on the first batch.
 
-    The first frame has a row an arm, window and learning rate; the second the best learning rate
-    of each arm and window, with its decrease there and on samples that did not choose it.
+    Returns three frames. The decrease of the `hidden` step for each arm, window and learning rate;
+    the best learning rate of each arm and window, with its decrease there and on samples that did
+    not choose it; and the best window of each arm with the best learning rate of each step there.
     """
     rates = learning_rates(problem.settings.learning_rates)
     choosing, other = (
         problem.batch(0, purpose, problem.settings.held_out_samples)
         for purpose in ("choosing", "window")
     )
-    curves, best = [], []
+    curves, windows = [], []
+    best: dict[Arm, tuple[float, Estimate]] = {}
     for found in estimate(problem, 0, arms(problem.settings)):
         what = {"estimator": found.arm[0], "evaluations": found.arm[1], "window": found.window}
-        step = normalised(found.gradient)
+        step = scaled(found.gradient, "hidden")
         decreases = problem.decreases(step, rates, choosing)
         curves += [
             what | {"learning_rate": rate, "decrease": decrease}
             for rate, decrease in zip(rates, decreases, strict=True)
         ]
         rate = rates[int(decreases.argmax())]
-        raw = problem.decreases(found.gradient, rates, choosing)
-        best.append(
-            what
-            | {"learning_rate": rate, "decrease_chosen": decreases.max()}
-            | {"decrease": problem.decreases(step, [rate], other)[0]}
-            | {"learning_rate_raw": rates[int(raw.argmax())]}
-        )
-    return pd.DataFrame(curves), pd.DataFrame(best)
-
-
-def choose(best: pd.DataFrame) -> pd.DataFrame:
-    """Return the best window of each arm, with its learning rates, from `scan`'s second frame."""
-    order = best.groupby(["estimator", "evaluations"], sort=False)["decrease_chosen"].idxmax()
-    return best.loc[order].set_index(["estimator", "evaluations"])
+        what |= {"learning_rate": rate, "decrease_chosen": decreases.max()}
+        windows.append(what | {"decrease": problem.decreases(step, [rate], other)[0]})
+        if found.arm not in best or decreases.max() > best[found.arm][0]:
+            best[found.arm] = (decreases.max(), found)
+    chosen = []
+    for arm, (_, found) in best.items():
+        row = {"estimator": arm[0], "evaluations": arm[1], "window": found.window}
+        for kind in STEPS:
+            decreases = problem.decreases(scaled(found.gradient, kind), rates, choosing)
+            row[f"learning_rate_{kind}"] = rates[int(decreases.argmax())]
+        chosen.append(row)
+    frame = pd.DataFrame(chosen).set_index(["estimator", "evaluations"])
+    return pd.DataFrame(curves), pd.DataFrame(windows), frame
 
 
 def report(problem: Problem, chosen: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a row an arm and reported batch, and the seconds that each estimate took.
 
-    Decreases are those of the step normalised by layer at the chosen learning rate and at the
-    log's, and of the raw step at its own.
+    Decreases are those of each step at its chosen learning rate, and of the `hidden` and the `all`
+    step at the log's.
     """
     rows, seconds = [], []
     windows = {arm: (window,) for arm, window in chosen["window"].items()}
@@ -249,19 +260,19 @@ def report(problem: Problem, chosen: pd.DataFrame) -> tuple[pd.DataFrame, pd.Dat
         reference: Weights | None = None
         for found in estimate(problem, number, windows):
             reference = found.gradient if reference is None else reference
-            choice, step = chosen.loc[found.arm], normalised(found.gradient)
-            at = problem.decreases(step, [choice["learning_rate"], LOG_LEARNING_RATE], held_out)
-            raw = problem.decreases(found.gradient, [choice["learning_rate_raw"]], held_out)
-            what = {"batch": number, "estimator": found.arm[0], "evaluations": found.arm[1]}
-            rows.append(
-                what
-                | {key: choice[key] for key in ("window", "learning_rate", "learning_rate_raw")}
-                | {"decrease": at[0], "decrease_at_0.1": at[1], "decrease_raw": raw[0]}
-                | by_layer("cosine", cosines(found.gradient, reference))
-                | by_layer("norm", [g.norm().item() for g in found.gradient])
-                | (by_layer("reliability", cosines(*found.halves)) if found.halves else {})
-            )
-            seconds.append(what | {"seconds": found.seconds})
+            choice, what = chosen.loc[found.arm], dict(zip(ARM, found.arm, strict=True))
+            row = {"batch": number} | what | dict(choice)
+            for kind in STEPS:
+                at = [choice[f"learning_rate_{kind}"], LOG_LEARNING_RATE]
+                step = scaled(found.gradient, kind)
+                row[f"decrease_{kind}"], row[f"decrease_{kind}_at_0.1"] = problem.decreases(
+                    step, at, held_out
+                )
+            row |= by_layer("cosine", cosines(found.gradient, reference))
+            row |= by_layer("norm", [g.norm().item() for g in found.gradient])
+            row |= by_layer("reliability", cosines(*found.halves)) if found.halves else {}
+            rows.append(row)
+            seconds.append({"batch": number} | what | {"seconds": found.seconds})
     return pd.DataFrame(rows), pd.DataFrame(seconds)
 
 
@@ -297,8 +308,7 @@ def run(settings: Toy, seed: int) -> dict[str, Any]:
     """Return everything that a toy of one seed is: frames by name, and its losses."""
     make_deterministic(settings.threads)
     problem = Problem.make(settings, seed)
-    curves, best = scan(problem)
-    chosen = choose(best)
+    curves, windows, chosen = scan(problem)
     batches, seconds = report(problem, chosen)
     pooled = pool(problem, chosen["window"]["cdg"].item())
     held_out = problem.batch(1, "held out", settings.held_out_samples)
@@ -307,7 +317,7 @@ def run(settings: Toy, seed: int) -> dict[str, Any]:
     constant = network.losses(tuple(w[None] for w in zero), *held_out).item()
     return {
         "curves": curves,
-        "windows": best,
+        "windows": windows,
         "batches": batches,
         "pooled": pooled,
         "timing": seconds,
