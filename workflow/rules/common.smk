@@ -279,3 +279,23 @@ def gradients_results(study):
             for kind in ("pdf", "png")
         ],
     )
+
+
+def gradients_made():
+    """Return what each study of gradients is made of, as text: asked for, or there."""
+    found = []
+    for name in CONFIG.values.get("gradients", {}):
+        study = say(gradients_study, CONFIG.values, name)
+        made = (RESULTS / "tables" / f"{name}.csv", RESULTS / "figures" / name)
+        if name in CONFIG.values.get("studies", []) or any(p.exists() for p in made):
+            found.append(
+                dict(
+                    words=json.loads(study.words()),
+                    asked=name in CONFIG.values.get("studies", []),
+                    records=toys_of(name, "record.json"),
+                    layers=layer_files(name) if study.layers else [],
+                    stochastic=study.stochastic.to_json(),
+                    **gradients_results(name),
+                )
+            )
+    return json.dumps(found)

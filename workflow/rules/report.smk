@@ -10,9 +10,23 @@ RESULTS_OF_ALL = dict(
         for dataset in CONFIG.datasets
         for path in figures_of(dataset, kinds=["pdf", "png"])
     ],
+    gradients=[
+        path
+        for study in CONFIG.values.get("studies", [])
+        for paths in gradients_results(study).values()
+        for path in paths
+    ],
 )
 PLANS_OF_ALL = json.dumps(
     [json.loads(plan_of(dataset)) for dataset in CONFIG.datasets], sort_keys=True
+)
+
+GRADIENTS_OF_ALL = json.dumps(
+    [
+        json.loads(say(gradients_study, CONFIG.values, study).words())
+        for study in CONFIG.values.get("studies", [])
+    ],
+    sort_keys=True,
 )
 
 
@@ -30,6 +44,7 @@ rule section:
         "../../envs/perturb.yaml"
     params:
         plans=PLANS_OF_ALL,
+        gradients=GRADIENTS_OF_ALL,
         code=code_of("section.py"),
     script:
         "../scripts/section.py"
@@ -49,6 +64,7 @@ rule report:
         "../../envs/perturb.yaml"
     params:
         plans=PLANS_OF_ALL,
+        gradients=GRADIENTS_OF_ALL,
         code=code_of("report.py", ROOT / "src/perturb/report/report.html.j2"),
     script:
         "../scripts/report.py"

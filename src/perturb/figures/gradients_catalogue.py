@@ -22,8 +22,8 @@ TOY: dict[str, tuple[str, str]] = {
     ),
     "dimension": (
         "Loss decrease against the dimension",
-        f"Decrease of the loss by one step of each estimate. {_STEP} {_HELD_OUT} Black is the coordinate "
-        "gradient in every panel.",
+        f"Decrease of the loss by one step of each estimate. {_STEP} {_HELD_OUT} Black is the "
+        "coordinate gradient in every panel.",
     ),
     "cosine": (
         "Cosine to the coordinate gradient by layer",

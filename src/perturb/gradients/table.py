@@ -15,7 +15,7 @@ from scipy import stats
 from perturb.analysis.formats import csv_text as csv
 from perturb.analysis.formats import escape
 from perturb.errors import PerturbError
-from perturb.files import read_json, sha256_file, sha256_json, write_text
+from perturb.files import read_json, sha256_file, sha256_json
 
 ARM = ["dimension", "pretraining", "estimator", "evaluations"]
 CELL = ["dimension", "pretraining"]
@@ -381,16 +381,20 @@ def _tex(text: str) -> str:
     return escape(text).replace("≠", r"$\neq$")
 
 
-def write(material: Material, study: dict[str, Any], outputs: dict[str, Path]) -> None:
-    """Write the table in its three forms, the claims and the provenance."""
+def texts(material: Material, study: dict[str, Any], results: Path) -> dict[str, str]:
+    """Return what the files of the table say: `csv`, `claims`, `md`, `tex` and `provenance`.
+
+    `study` is what `Study.words` wrote; files are named relative to the folder `results`.
+    """
     table = build(material, study["published"])
     found = claims(table, material)
-    write_text(outputs["csv"], csv(table))
-    write_text(outputs["claims"], csv(pd.DataFrame(found)))
-    write_text(outputs["md"], markdown(table, found, study["title"]))
-    write_text(outputs["tex"], latex(table, study["title"], study["name"]))
-    results = outputs["csv"].parents[1]
-    write_text(outputs["provenance"], csv(provenance(material, results)))
+    return {
+        "csv": csv(table),
+        "claims": csv(pd.DataFrame(found)),
+        "md": markdown(table, found, study["title"]),
+        "tex": latex(table, study["title"], study["name"]),
+        "provenance": csv(provenance(material, results)),
+    }
 
 
 def gather_layers(paths: Iterable[str | Path]) -> pd.DataFrame:
