@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -89,8 +91,10 @@ class SlurmCheckout:
 
             method = snakemake.wildcards.method
         """
-        parts = [textwrap.dedent(counter), textwrap.dedent(code), script.read_text()]
-        script.write_text("\n".join(parts))
+        added = textwrap.dedent(counter) + textwrap.dedent(code)
+        before, handed_over, after = script.read_text().partition("\nhand_over()\n")
+        assert handed_over
+        script.write_text(before + handed_over + added + after)
 
     def set_time_limit(self, retries=3) -> None:
         """Set two minutes; SLURM sends SIGTERM after 20 to 50 seconds of them.
@@ -144,6 +148,15 @@ def make_slurm_checkout(cluster, root, tmp_path):
             checkout.running.kill()
             checkout.running.wait()
     cluster.cancel_all()
+    kill_all_below(tmp_path)
+
+
+def kill_all_below(folder: Path) -> None:
+    """Kill what a job left running there: SLURM forgets the processes of a node that goes down."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").readlink().is_relative_to(folder):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 @pytest.fixture

@@ -76,8 +76,12 @@ def test_a_node_that_goes_down_and_preemption_change_nothing(of_local_run, slurm
     assert runs_of(hashes(slurm_checkout.results)) == runs_of(of_local_run)
 
 
-def test_a_failing_job_is_tried_four_times_and_the_time_limit_sends_sigterm(slurm_checkout):
-    slurm_checkout.before_training("""
+def test_at_the_time_limit_a_run_goes_on_in_the_next_job_and_a_failing_one_is_tried_four_times(
+    make_slurm_checkout,
+):
+    # Two studies at once: most of it is waiting for SLURM to look at its time limits.
+    failing, long = make_slurm_checkout("failing"), make_slurm_checkout("long")
+    failing.before_training("""
         if method == "sgd_2":
             attempt("sgd_2")
             sys.exit("this run always fails")
@@ -90,25 +94,15 @@ def test_a_failing_job_is_tried_four_times_and_the_time_limit_sends_sigterm(slur
             signal.signal(signal.SIGTERM, told)
             time.sleep(300)
     """)
-    slurm_checkout.set_time_limit()
-    assert slurm_checkout.run("--", TABLE) != 0
-    assert len(slurm_checkout.attempts("sgd_2")) == 4, slurm_checkout.said()
-    assert len(slurm_checkout.attempts("told")) == 1, slurm_checkout.said()
-    assert len(slurm_checkout.attempts("pugd_2")) == 2
-    # The others are finished all the same.
-    assert slurm_checkout.record("sgd_4").exists()
-    assert slurm_checkout.record("pugd_2").exists()
-    assert not slurm_checkout.record("sgd_2").exists()
+    failing.set_time_limit()
+    failing.start("--", TABLE)
 
-
-def test_a_run_that_is_longer_than_the_time_limit_goes_on_in_the_next_jobs(make_slurm_checkout):
     target = "results/runs/digits/cnn/sgd_60/seed0/record.json"
     local = make_slurm_checkout("local")
     done = local.checkout.snakemake("--", target)
     assert done.returncode == 0, done.stderr
-    checkout = make_slurm_checkout("slurm")
     # A minute at least, however fast the machine; SIGTERM comes after 20 to 50 seconds.
-    checkout.before_training("""
+    long.before_training("""
         attempt("start")
         from perturb.train import run as slowed
         told = slowed._print_progress
@@ -119,10 +113,18 @@ def test_a_run_that_is_longer_than_the_time_limit_goes_on_in_the_next_jobs(make_
 
         slowed._print_progress = slowly
     """)
-    checkout.set_time_limit(retries=6)
-    assert checkout.run("--", target) == 0, checkout.said()
-    assert 2 <= len(checkout.attempts("start")) <= 6
-    assert hashes(checkout.results) == hashes(local.results)
+    long.set_time_limit(retries=6)
+    assert long.run("--", target) == 0, long.said()
+    assert 2 <= len(long.attempts("start")) <= 6
+    assert hashes(long.results) == hashes(local.results)
+
+    assert failing.finish() != 0
+    assert len(failing.attempts("sgd_2")) == 4, failing.said()
+    assert len(failing.attempts("told")) == 1, failing.said()
+    assert len(failing.attempts("pugd_2")) == 2
+    # The others are finished all the same.
+    assert failing.record("sgd_4").exists()
+    assert failing.record("pugd_2").exists()
 
 
 def test_a_group_shares_one_job_and_a_failing_run_loses_no_other(
