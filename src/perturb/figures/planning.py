@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -18,9 +20,15 @@ from perturb.figures.style import (
     style,
 )
 from perturb.planning.budget import Plan
+from perturb.planning.settings import duration
 
 _ROW = 0.165  # inches a method
-_HOUR = 3600.0
+_MOST_STARTS = 25  # of jobs a GPU that are still told apart
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    """Return the unit of an axis that reaches to `seconds`, and its name."""
+    return (3600.0, "hours") if seconds < 7 * 86400 else (86400.0, "days")
 
 
 def _frame(plan: Plan) -> pd.DataFrame:
@@ -51,7 +59,7 @@ def _rank(rows: list[dict]) -> object:
 
 
 def draw_seeds(plan: Plan) -> Figure:
-    """Draw each method's seeds, finished and to do, and the interval that they give."""
+    """Draw each method's seeds, finished and to do, and how wide an interval they give."""
     frame = _frame(plan)
     heights = row_heights(frame)
     with style():
@@ -62,10 +70,7 @@ def draw_seeds(plan: Plan) -> Figure:
             legend=[
                 ("finished", LineStyle(GREY, "-", None, 5)),
                 ("to do", LineStyle(COLOURS[0], "-", None, 5)),
-                (
-                    "95 % interval of the difference to the reference",
-                    LineStyle(REFERENCE_COLOUR, "-", "o", 1.1),
-                ),
+                ("difference to the reference", LineStyle(REFERENCE_COLOUR, "-", "o", 1.1)),
             ],
             width_ratios=(1, 1.3),
         )
@@ -81,26 +86,19 @@ def draw_seeds(plan: Plan) -> Figure:
         widths.set_yticklabels([])
         for text in list(widths.texts):
             text.remove()
-        half = frame["half_width"].to_numpy()
-        widths.errorbar(
-            np.zeros(len(frame)),
-            y,
-            xerr=half,
-            fmt="o",
-            color=REFERENCE_COLOUR,
-            markersize=2.8,
-            elinewidth=1.1,
-            capsize=2,
-        ) if np.isfinite(half).any() else None
-        widths.set_xlabel("Interval around a difference (points)")
+        widths.hlines(y, 0, frame["half_width"], color=REFERENCE_COLOUR, linewidth=1.1)
+        widths.plot(frame["half_width"], y, "o", color=REFERENCE_COLOUR, markersize=3.2)
+        widths.set_xlim(left=0)
+        widths.set_xlabel("Half-width of the 95 % interval (points)")
     return sheet.figure
 
 
 def draw_budget(plan: Plan) -> Figure:
     """Draw what budgets buy, this one marked: the widest half-width, or methods resolved."""
     choose = plan.settings.keep == "resolved"
-    budget = plan.settings.budget * plan.settings.gpus / _HOUR
+    budget = plan.settings.budget * plan.settings.gpus
     points = np.array(plan.points)
+    unit, name = _unit(max(budget, points[:, 0].max()))
     with style():
         sheet = make_sheet(
             1,
@@ -113,16 +111,16 @@ def draw_budget(plan: Plan) -> Figure:
             ],
         )
         axes = sheet.axes[0, 0]
-        axes.step(points[:, 0] / _HOUR, points[:, 1], where="post", color=COLOURS[0])
-        axes.plot(points[:, 0] / _HOUR, points[:, 1], "o", color=COLOURS[0], markersize=3)
+        axes.step(points[:, 0] / unit, points[:, 1], where="post", color=COLOURS[0])
+        axes.plot(points[:, 0] / unit, points[:, 1], "o", color=COLOURS[0], markersize=3)
         kept = {c.name: plan.settings.priorities.get(c.method, 1.0) for c in plan.candidates}
         value = sum(kept[name] for name in plan.allocation.half_widths)
         chosen = value if choose else plan.allocation.widest
-        axes.plot(plan.allocation.cost / _HOUR, chosen, "D", color=WARNING_COLOUR, markersize=5)
-        axes.axvline(budget, color=GREY, linestyle=(0, (4, 1.5)), linewidth=1.0)
+        axes.plot(plan.allocation.cost / unit, chosen, "D", color=WARNING_COLOUR, markersize=5)
+        axes.axvline(budget / unit, color=GREY, linestyle=(0, (4, 1.5)), linewidth=1.0)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
-        axes.set_xlabel(f"Device time (hours of one {plan.device})")
+        axes.set_xlabel(f"Device time ({name} of one {plan.device})")
         axes.set_ylabel(
             f"Methods that resolve {plan.settings.resolve:g} points"
             if choose
@@ -132,43 +130,50 @@ def draw_budget(plan: Plan) -> Figure:
 
 
 def draw_schedule(plan: Plan) -> Figure:
-    """Draw which GPU makes which run when, with the limits of the jobs and the lower bound."""
-    packing = plan.packing
-    sections = section_colours(_frame(plan))
-    several = len(plan.spreads) > 1
-    section_of = {
-        f"{c.dataset}/{c.model}/{c.method}": f"{c.dataset}: {c.section}" if several else c.section
-        for c in plan.candidates
-    }
+    """Draw which GPU makes which run when, where jobs begin, and the lower bound."""
+    packing, gpus = plan.packing, plan.settings.gpus
+    unit, name = _unit(packing.makespan)
+    frame = _frame(plan)
+    colours = section_colours(frame)
+    section_of = dict(zip(frame["name"], frame["section"], strict=True))
+    used = {section: colours[section] for section in dict.fromkeys(section_of.values())}
+    legend = [(section, LineStyle(colour, "-", None, 5)) for section, colour in used.items()]
+    starts = {p.job: (p.start / unit, p.gpu) for p in reversed(packing.parts)}
+    show_starts = len(starts) <= _MOST_STARTS * gpus
+    if show_starts:
+        legend.append(("a job begins", LineStyle(REFERENCE_COLOUR, "-", None, 1.2)))
+    legend.append(("lower bound", LineStyle(WARNING_COLOUR, (0, (4, 1.5)), None, 1.2)))
+    limit = duration(plan.settings.wall_time)
     with style():
         sheet = make_sheet(
             1,
             1,
-            panel_height=0.7 + 0.3 * plan.settings.gpus,
-            legend=[
-                *((name, LineStyle(colour, "-", None, 5)) for name, colour in sections.items()),
-                ("a job's start", LineStyle(REFERENCE_COLOUR, "-", None, 1.2)),
-                ("lower bound", LineStyle(WARNING_COLOUR, (0, (4, 1.5)), None, 1.2)),
-            ],
+            panel_height=0.7 + 0.3 * gpus,
+            legend=legend,
+            note=f"{packing.jobs} jobs of at most {limit} on {gpus} x {plan.device}.",
         )
         axes = sheet.axes[0, 0]
-        for p in packing.parts:
-            colour = sections[section_of[p.run.rpartition("/")[0]]]
-            span = [(p.start / _HOUR, (p.end - p.start) / _HOUR)]
-            axes.broken_barh(
-                span, (p.gpu - 0.36, 0.72), color=colour, edgecolor="white", linewidth=0.3
+        for run, parts in groupby(packing.parts, key=lambda part: part.run):
+            parts = list(parts)
+            dataset, _, method, _ = run.split("/")
+            axes.barh(
+                parts[0].gpu,
+                (parts[-1].end - parts[0].start) / unit,
+                left=parts[0].start / unit,
+                height=0.72,
+                color=colours[section_of[f"{dataset}/{method}"]],
+                edgecolor="white",
+                linewidth=0.4,
             )
-        starts = {p.job: (p.gpu, p.start) for p in reversed(packing.parts)}
-        for gpu, start in starts.values():
-            axes.plot(
-                [start / _HOUR] * 2, [gpu - 0.46, gpu + 0.46], color=REFERENCE_COLOUR, linewidth=1.2
-            )
-        axes.axvline(packing.lower_bound / _HOUR, color=WARNING_COLOUR, linestyle=(0, (4, 1.5)))
-        axes.set_yticks(range(plan.settings.gpus), [f"GPU {g}" for g in range(plan.settings.gpus)])
-        axes.set_ylim(plan.settings.gpus - 0.4, -0.6)
+        for start, gpu in starts.values() if show_starts else ():
+            axes.plot([start] * 2, [gpu - 0.46, gpu + 0.46], color=REFERENCE_COLOUR, linewidth=1.2)
+        bound = packing.lower_bound / unit
+        axes.axvline(bound, color=WARNING_COLOUR, linestyle=(0, (4, 1.5)))
+        axes.set_yticks(range(gpus), [f"GPU {gpu}" for gpu in range(gpus)])
+        axes.set_ylim(gpus - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
         axes.set_xlim(left=0)
-        axes.set_xlabel("Hours from the start")
+        axes.set_xlabel(f"{name.capitalize()} from the start")
     return sheet.figure
 
 

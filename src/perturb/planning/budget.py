@@ -283,7 +283,9 @@ def config_text(plan: Plan, config: Config) -> str:
         f"{plan.settings.gpus} x {plan.device}.\n# Seeds of each method; the rest of the config "
         "holds as it is.\n"
     )
-    return header + yaml.safe_dump(values, sort_keys=False, width=100, allow_unicode=True)
+    return header + yaml.safe_dump(
+        values, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True
+    )
 
 
 def _row(row: Mapping[str, Any], seeds: Sequence[int] | None) -> dict[str, Any]:
@@ -316,7 +318,9 @@ def text(plan: Plan) -> str:
     solved = (
         "proven optimal" if bought.proven else f"not proven: sum of widths within {bought.gap:.2%}"
     )
-    packed = "the shortest there is" if packing.proven else f"{packing.method}, not proven shortest"
+    packed = packing.method + (
+        ", within .1 % of the shortest" if packing.proven else ", the shortest found"
+    )
     lines += [
         "",
         *(_spread_line(name, s) for name, s in plan.spreads.items()),
