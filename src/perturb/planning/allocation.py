@@ -25,6 +25,7 @@ from perturb.planning.settings import duration
 
 _UNITS = 1e4  # half-widths are whole ten-thousandths of a point, so that stages compare exactly
 _CURVE_POINTS = 12
+_GAP = 1e-3  # of the sum of half-widths: nearer to its optimum nobody would see a difference
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,8 @@ class Allocation:
     """Seeds by arm (0: not run), and what they come to.
 
     `half_widths` by compared arm, points; `cost` seconds; `runs` to do. `proven` says that every
-    stage was solved to its optimum; `gap` is how far the sum of half-widths may lie above its
-    bound where not, as a share. `curve` holds (seconds, value): the least cost of a widest
-    half-width, or with `resolve` the methods resolved, by budget.
+    stage was solved to its optimum in time, the sum of half-widths to a thousandth; `gap` is how
+    far that sum may lie above its bound where not, as a share.
     """
 
     seeds: dict[str, int]
@@ -164,7 +164,7 @@ class _Program:
         Objectives: least `cost`, sum of `width`s or `runs`, most `kept`. Bounds: see `_build`.
         """
         program, chosen, seeds, terms = self._build(objective, **bounds)
-        program.solve(self._solver())
+        program.solve(self._solver(gapRel=_GAP if objective == "width" else 0.0))
         found = (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible)
         if program.sol_status not in found:
             return None, program.status == pulp.LpStatusInfeasible

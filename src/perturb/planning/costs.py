@@ -125,7 +125,7 @@ def gradients_of(method: str, size: RunSize, runs: Iterable[FinishedRun]) -> tup
 def watts(device: str, threads: int, table: Mapping[str, float]) -> float:
     """Return the power of a run's device: the longest key of `table` in its description.
 
-    For a CPU the table holds the watts of one thread.
+    `cuda` and `cpu` stand for those that no other key names. A CPU's watts are one thread's.
     """
     keys = [key for key in table if key.lower() in device.lower()]
     if not keys:
@@ -133,4 +133,5 @@ def watts(device: str, threads: int, table: Mapping[str, float]) -> float:
             f"config, plan.device_power_watts: no entry for '{device}'. Add one: a part of that "
             "name and its watts, for a CPU those of one thread."
         )
-    return table[max(keys, key=len)] * (threads if device.startswith("cpu") else 1)
+    named = [key for key in keys if key not in ("cpu", "cuda")] or keys
+    return table[max(named, key=len)] * (threads if device.startswith("cpu") else 1)
