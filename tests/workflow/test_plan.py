@@ -9,6 +9,10 @@ from .test_workflow import one_message
 BUDGET = {"rts": {"datasets": {"cifar100": {"model": "cnn", "train": {"batch_size": 50}}}}}
 
 
+def plan(checkout, *config):
+    return checkout.snakemake("--config", *config, "--", "plan")
+
+
 def listed(done):
     """Return the seeds of the training jobs that a dry run lists, by method."""
     found = {}
@@ -26,16 +30,16 @@ def fresh(make_checkout):
 
 def test_a_plan_without_data_is_followed_to_the_run(fresh):
     target = "results/tables/cifar100.csv"
-    done = fresh.snakemake("plan", "--config", f"target={target}")
+    done = plan(fresh, f"target={target}")
     assert done.returncode == 0, done.stderr
     assert "75: 0 finished, 75 to do" in done.stdout
     assert re.search(r"on cpu .*kWh \(calibration", done.stdout)
     assert not (fresh.results / "runs").exists() and not (fresh.results / "data").exists()
 
-    refused = fresh.snakemake("plan", "--config", f"target={target}", "budget=1m", "gpus=4")
+    refused = plan(fresh, f"target={target}", "budget=1m", "gpus=4")
     one_message(refused, "is too small", "The smallest that fits is")
     smallest = int(re.search(r"\(budget=(\d+)m\)", refused.stderr)[1])
-    done = fresh.snakemake("plan", "--config", f"target={target}", f"budget={smallest}m", "gpus=4")
+    done = plan(fresh, f"target={target}", f"budget={smallest}m", "gpus=4")
     assert done.returncode == 0, done.stderr
     assert "snakemake --configfile test.yaml results/plan/cifar100.yaml -- " in done.stdout
     fresh.configfiles.append("results/plan/cifar100.yaml")
@@ -47,5 +51,5 @@ def test_a_plan_without_data_is_followed_to_the_run(fresh):
 
 
 def test_a_misspelt_target_is_one_message(fresh):
-    one_message(fresh.snakemake("plan", "--config", "target=cifar1000"), "Did you mean 'cifar100'")
-    one_message(fresh.snakemake("plan", "--config", "budget=soon"), "no length of time")
+    one_message(plan(fresh, "target=cifar1000"), "Did you mean 'cifar100'")
+    one_message(plan(fresh, "budget=soon"), "no length of time")
