@@ -53,3 +53,17 @@ def test_a_plan_without_data_is_followed_to_the_run(fresh):
 def test_a_misspelt_target_is_one_message(fresh):
     one_message(plan(fresh, "target=cifar1000"), "Did you mean 'cifar100'")
     one_message(plan(fresh, "budget=soon"), "no length of time")
+
+
+def test_finished_runs_are_counted_and_timed_and_sized(checkout):
+    run = "results/runs/digits/cnn/sgd_2/seed1"
+    planned = plan(checkout, f"target={run}/record.json").stdout
+    made = checkout.snakemake("--", f"{run}/record.json")
+    assert made.returncode == 0, made.stderr
+    done = plan(checkout, "target=digits")
+    assert done.returncode == 0, done.stderr
+    assert "10: 1 finished, 9 to do" in done.stdout
+    assert re.search(r"on cpu .*\(1 finished runs\)", done.stdout)
+    size = sum(file.stat().st_size for file in (checkout.path / run).rglob("*") if file.is_file())
+    kilobytes = float(re.search(r"disk +([\d.]+) kB to come", planned)[1])
+    assert kilobytes * 1000 == pytest.approx(size, rel=0.05)

@@ -28,6 +28,8 @@ _MOST_STARTS = 25  # of jobs a GPU that are still told apart
 
 def _unit(seconds: float) -> tuple[float, str]:
     """Return the unit of an axis that reaches to `seconds`, and its name."""
+    if seconds < 2 * 3600:
+        return 60.0, "minutes"
     return (3600.0, "hours") if seconds < 7 * 86400 else (86400.0, "days")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from perturb import code, names
+from perturb import code
 from perturb.analysis.runs import read_record
 from perturb.config import Config
 from perturb.errors import PerturbError
@@ -104,7 +104,7 @@ def _is_current(record: Mapping[str, Any], config: Config) -> bool:
     """Whether a record is of today's settings and code, so that it would not be trained again."""
     try:
         today = config.run(record["dataset"], record["model"], record["method"], record["seed"])
-        modules = _code_of_training(today.model, names.parse(today.method).rule)
+        modules = _code_of_training(today.model, today.method)
     except PerturbError:
         return False
     settings = json.loads(today.to_json())
@@ -114,10 +114,8 @@ def _is_current(record: Mapping[str, Any], config: Config) -> bool:
 
 
 @cache
-def _code_of_training(model: str, rule: str) -> str:
-    return code.digest(
-        code.of(f"perturb.optim.rules.{rule}", "perturb.train.run") | code.of_model(model)
-    )
+def _code_of_training(model: str, method: str) -> str:
+    return code.digest(code.of_training(model, method))
 
 
 @dataclass(frozen=True)
