@@ -164,7 +164,7 @@ class _Program:
         Objectives: least `cost`, sum of `width`s or `runs`, most `kept`. Bounds: see `_build`.
         """
         program, chosen, seeds, terms = self._build(objective, **bounds)
-        program.solve(self._solver(gapRel=_GAP if objective == "width" else 0.0))
+        program.solve(self._solver(_GAP if objective == "width" else 0.0))
         found = (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible)
         if program.sol_status not in found:
             return None, program.status == pulp.LpStatusInfeasible
@@ -179,13 +179,14 @@ class _Program:
     def bound(self, objective: str, **bounds: float | None) -> float:
         """Return what no allocation can be below: the optimum without whole numbers."""
         program, *_ = self._build(objective, **bounds)
-        program.solve(self._solver(mip=False))
+        program.solve(pulp.PULP_CBC_CMD(msg=False, mip=False, threads=1))
         return pulp.value(program.objective)
 
-    def _solver(self, **options: object) -> pulp.LpSolver:
+    def _solver(self, gap: float) -> pulp.LpSolver:
         left = max(self.deadline - time.perf_counter(), 1.0)
-        fixed = ["randomSeed 1"]
-        return pulp.PULP_CBC_CMD(msg=False, timeLimit=left, threads=1, options=fixed, **options)
+        return pulp.PULP_CBC_CMD(
+            msg=False, timeLimit=left, gapRel=gap, threads=1, options=["randomSeed 1"]
+        )
 
     def _build(
         self,
@@ -336,6 +337,10 @@ def _first(program: _Program) -> tuple[_Solution, bool]:
     else:
         cheapest, proven = program.solve("cost")
         what = f"{problem.minimum} seeds of every method"
+    if cheapest is None and not proven:
+        raise PerturbError(
+            f"plan: the solver found nothing for {what} in its time. Raise plan.solver_seconds."
+        )
     if cheapest is None:
         most = max(len(arm.costs) - 1 for arm in problem.arms)
         raise Infeasible(
