@@ -161,7 +161,7 @@ class Config:
                 "method": row["method"],
                 "label": row.get("label"),
                 "reference": row.get("reference", entry["reference"]),
-                "seeds": list(seeds) if row.get("run", True) else [],
+                "seeds": list(row.get("seeds", seeds)) if row.get("run", True) else [],
                 "published": row.get("published"),
                 "note": row.get("note"),
             }
