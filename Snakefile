@@ -39,3 +39,11 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/plan.smk"
+
+
+onsuccess:
+    clear_finished_states(RESULTS)
+
+
+onerror:
+    clear_finished_states(RESULTS)

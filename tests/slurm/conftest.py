@@ -55,6 +55,8 @@ class SlurmCheckout:
         self.path = checkout.path
         self.results = checkout.results
         self.running: subprocess.Popen | None = None
+        self.script = self.path / "workflow/scripts/train.py"
+        self.unchanged = self.script.read_text()
 
     def start(self, *arguments: str, profile="slurm", cores=2) -> None:
         command = [sys.executable, "-m", "snakemake", "--profile", f"profiles/{profile}", *FLAGS]
@@ -77,7 +79,6 @@ class SlurmCheckout:
 
     def before_training(self, code: str) -> None:
         """Have every training job run `code` first; `attempt(name)` counts its calls in a file."""
-        script = self.path / "workflow/scripts/train.py"
         counter = f"""
             import os, signal, sys, time
             from pathlib import Path
@@ -92,9 +93,9 @@ class SlurmCheckout:
             method = snakemake.wildcards.method
         """
         added = textwrap.dedent(counter) + textwrap.dedent(code)
-        before, handed_over, after = script.read_text().partition("\nhand_over()\n")
+        before, handed_over, after = self.unchanged.partition("\nhand_over()\n")
         assert handed_over
-        script.write_text(before + handed_over + added + after)
+        self.script.write_text(before + handed_over + added + after)
 
     def set_time_limit(self, retries=3) -> None:
         """Set two minutes; SLURM sends SIGTERM after 20 to 50 seconds of them.

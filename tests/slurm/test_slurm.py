@@ -1,5 +1,6 @@
 """The real workflow through a real SLURM: the same bytes, whatever happens to its jobs."""
 
+import shutil
 import subprocess
 
 import pytest
@@ -127,20 +128,28 @@ def test_at_the_time_limit_a_run_goes_on_in_the_next_job_and_a_failing_one_is_tr
     assert failing.record("pugd_2").exists()
 
 
-def test_a_group_shares_one_job_and_a_failing_run_loses_no_other(
+def test_short_runs_share_a_job_and_a_failing_one_takes_no_other_with_it(
     of_local_run, slurm_checkout, cluster
 ):
+    timed = "results/runs/digits/cnn/sgd_2/seed9/record.json"
+    assert slurm_checkout.checkout.snakemake("--", timed).returncode == 0
     slurm_checkout.before_training("""
-        if attempt(method) == 1 and method == "sgd_4":
-            sys.exit("this run fails once")
+        if method == "sgd_4":
+            attempt(method)
+            sys.exit("this run always fails")
+        # The state of a run that is trained for the second time is there already.
+        if not Path(snakemake.params.state).exists():
+            attempt("anew")
     """)
     before = len(cluster.jobs())
-    groups = ["--groups", "train=runs", "--group-components", "runs=3", "--local-cores", "2"]
-    assert slurm_checkout.run(*groups, "--", TABLE, cores=1) == 0, slurm_checkout.said()
-    jobs = cluster.jobs("%C %m %l")[before:]
-    assert len(jobs) == 2
-    # One CPU, the memory of one run, the time of three.
-    assert jobs[0].split() == ["1", "2000M", "1-12:00:00"]
-    # The next try may repeat a run that another one's failure cut off.
-    assert len(slurm_checkout.attempts("sgd_4")) == 2
+    assert slurm_checkout.run("--", TABLE, cores=1) != 0
+    jobs = cluster.jobs("%C %m")[before:]
+    assert jobs == ["1 2000M"] * 4, slurm_checkout.said()  # three runs each time
+    assert len(slurm_checkout.attempts("sgd_4")) == 4
+    assert len(slurm_checkout.attempts("anew")) == 2
+
+    slurm_checkout.script.write_text(slurm_checkout.unchanged)
+    assert slurm_checkout.run("--", TABLE, cores=1) == 0, slurm_checkout.said()
+    shutil.rmtree((slurm_checkout.path / timed).parent)
     assert runs_of(hashes(slurm_checkout.results)) == runs_of(of_local_run)
+    assert not (slurm_checkout.results / "state").exists()

@@ -14,6 +14,7 @@ from perturb.config import Config
 from perturb.errors import PerturbError, did_you_mean
 from perturb.data import DATASETS
 from perturb.figures.catalogue import names_for
+from perturb.train.packs import Packs, clear_finished_states
 from perturb.models import registry as model_registry
 
 TABLE_KINDS = ["csv", "md", "tex", "provenance.csv"]
@@ -76,6 +77,15 @@ def specification(wildcards):
     """Return the resolved specification of a run, as text: a change of it reruns the run."""
     run = (wildcards.dataset, wildcards.model, wildcards.method, wildcards.seed)
     return say(CONFIG.run, *run).to_json()
+
+
+PACKS = Packs(RESULTS, CONFIG.values.get("pack_seconds", 0))
+
+
+def pack_of(wildcards):
+    """Return the group of a run that is short enough to share a job, by what others took."""
+    run = (wildcards.dataset, wildcards.model, wildcards.method)
+    return say(PACKS.group, *run)
 
 
 def code_of(script, *roots):
