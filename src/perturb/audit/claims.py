@@ -186,7 +186,8 @@ def judge(claims: Sequence[Claim], floors: Mapping[tuple[str, str], NoiseFloor])
     """Return the claims with verdicts, Holm-corrected over all of them.
 
     An interval with 0 in it is within noise. One without holds, or is reversed, where that outlives
-    Holm's correction and both files are what their names say; else it cannot be told. `floors` are by data set and model.
+    Holm's correction and both files are what their names say; else it cannot be told. `floors` are
+    by data set and model.
     """
     corrected = holm([claim.p_value for claim in claims])
     return [
@@ -199,7 +200,7 @@ def _judged(claim: Claim, floor: NoiseFloor) -> Claim:
     doubts, notes = _doubts(claim), _notes(claim, floor)
     if claim.p_value is None:
         verdict = UNKNOWN
-        notes = ["no repeats, so no noise floor" if floor.sd is None else "no last epoch"]
+        notes = ["no noise floor" if floor.sd is None else "no last epoch"]
     elif claim.p_value >= 1 - CONFIDENCE:
         verdict = NOISE
     elif claim.p_value_holm >= 1 - CONFIDENCE:

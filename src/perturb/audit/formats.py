@@ -80,10 +80,9 @@ def markdown(audit: Audit) -> str:
     others = [claim for claim in audit.claims if not claim.headline]
     parts = [f"# Audit: {audit.plan.title or audit.plan.name}"]
     parts.append("\n".join(f"- {sentence}" for sentence in words.summary(audit)))
-    if headlines:
-        parts += ["## Headline claims", _table(words.claims_table(headlines, audit))]
-    if others:
-        parts += ["## All other comparisons", _table(words.claims_table(others, audit))]
+    for heading, claims in (("Headline claims", headlines), ("All other comparisons", others)):
+        for where, table in words.claims_tables(claims, audit).items():
+            parts += [f"## {heading}: {where}", _table(table)]
     if audit.alone:
         parts.append(f"No file of a baseline for: {', '.join(audit.alone)}.")
     parts += ["## Noise floor", _table(words.floors_table(audit))]

@@ -15,6 +15,7 @@ import pandas as pd
 
 from perturb import names
 from perturb.audit.findings import Finding
+from perturb.audit.folder import paths_of
 from perturb.config import AuditPlan
 from perturb.errors import PerturbError, did_you_mean
 
@@ -74,23 +75,6 @@ def canonical(method: names.Method) -> str:
     """Return the one spelling of a method's name, without the model in front of it."""
     text = names.format(method)
     return text.removeprefix(f"{method.model}_") if method.model else text
-
-
-def paths_of(folder: str | Path) -> list[Path]:
-    """Return every file below `folder`, sorted; PerturbError where there is no folder or no file.
-
-    Broken links count as files: they are reported as unreadable.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise PerturbError(
-            f"{folder}: no such folder of result files. Put them there, or name another folder "
-            "in the configuration (audits.<name>.folder; a relative path starts at data_root)."
-        )
-    found = sorted(path for path in folder.rglob("*") if not path.is_dir())
-    if not found:
-        raise PerturbError(f"{folder}: the folder of result files is empty. Put them there.")
-    return found
 
 
 def read_folder(plan: AuditPlan) -> tuple[list[ResultFile], list[Finding]]:

@@ -24,9 +24,10 @@ from perturb.audit.reading import ResultFile
 # An end of the curves is evidence where so many files, at so many different radii, follow the law
 # at this level (Spearman's test, one-sided).
 FILES, RADII, LEVEL = 8, 3, 0.01
-# Evidence against a name, in units of the files' own scatter around the law: the logarithm of a
-# likelihood ratio under Laplace errors. 10 is 1 in 22,000, for hundreds of readings tried.
-EVIDENCE = 10.0
+# Evidence is the logarithm of a likelihood ratio under Laplace errors, which exceeds x by chance
+# with probability exp(-x) at most (Markov's inequality). So much is asked for that one of all the
+# readings tried does so with this probability.
+CHANCE = 0.01
 SCATTER = 0.02  # the smallest scatter believed, as a share of the loss
 
 READINGS = {
@@ -180,7 +181,13 @@ def _most_evident(
         if name != reading[index]
     }
     best = max(gains, key=gains.get, default=None)
-    return best if best is not None and gains[best] >= EVIDENCE else None
+    return best if best is not None and gains[best] >= _needed(choices) else None
+
+
+def _needed(choices: Sequence[Mapping[str, names.Method]]) -> float:
+    """Return the evidence that a reading needs among so many."""
+    tried = sum(len(options) - 1 for options in choices)
+    return float(np.log(max(tried, 1) / CHANCE))
 
 
 def _one_cause(
@@ -196,7 +203,7 @@ def _one_cause(
         if common in choices[index]:
             now = _misfit(ends, _methods(choices, reading))
             loss = _misfit(ends, _changed(choices, reading, index, common)) - now
-            chosen[index] = common if loss < EVIDENCE else reading[index]
+            chosen[index] = common if loss < _needed(choices) else reading[index]
     return chosen
 
 
@@ -300,7 +307,7 @@ def _verification(
         evidence, close = max([-value for value in others.values()], default=0.0), ()
     else:
         evidence = misfit("as named") - own
-        close = tuple(name for name, loss in others.items() if loss < EVIDENCE)
+        close = tuple(name for name, loss in others.items() if loss < _needed(choices))
     return Verification(
         files[index].path, chosen, run, evidence, close, tuple(expectations), len(options) > 1
     )

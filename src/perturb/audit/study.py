@@ -76,7 +76,7 @@ class Audit:
 
 
 def build(plan: AuditPlan) -> Audit:
-    """Read the folder of `plan` and audit it; PerturbError where the folder or the plan is wrong."""
+    """Read the folder of `plan` and audit it; PerturbError where either is wrong."""
     files, findings = read_folder(plan)
     good = [file for file in files if file.state == READ]
     ends = {file.path: ends_of(file.accuracy) for file in good}

@@ -15,8 +15,9 @@ from perturb.audit.noise import DEFINITIONS, GIVEN, NoiseFloor
 from perturb.audit.reading import OTHER, READ, UNREADABLE
 from perturb.audit.study import Audit
 
+FEW = 3  # degrees of freedom below which a standard deviation is hardly known
 # A name that stands, but less than this surely (log likelihood ratio), is mentioned.
-NEARLY = 5.0
+NEARLY = 3.0
 
 
 @dataclass(frozen=True)
@@ -45,26 +46,37 @@ def file_name(path: str) -> str:
 
 def summary(audit: Audit) -> list[str]:
     """Return what a reviewer must know first, a sentence or two each."""
+    headlines = [claim for claim in audit.claims if claim.headline]
+    sentences = [f"Headline claims: {count_verdicts(headlines)}."] if headlines else []
+    sentences.append(f"All comparisons with a baseline: {count_verdicts(audit.claims)}.")
+    compared = [key for key in audit.floors if _has_claims(audit, key)]
+    known = [key for key in compared if audit.used_floor(*key).sd is not None]
+    sentences += [floor_sentence(audit, *key) for key in known]
+    unknown = [place(*key) for key in compared if key not in known]
+    if unknown:
+        sentences.append(
+            f"No verdict where no two repeats differ, so that there is no noise floor: "
+            f"{'; '.join(unknown)}."
+        )
+    sentences += [selection_sentence(audit, headlines)]
+    found = Counter(finding.kind for finding in audit.findings)
+    kinds = [f"{KINDS[kind].lower()} ({found[kind]})" for kind in KINDS if found[kind]]
+    sentences.append(f"Found in the files: {', '.join(kinds)}." if kinds else "No file is suspect.")
+    return [*sentences, accounts(audit)]
+
+
+def accounts(audit: Audit) -> str:
+    """Account for every file of the folder."""
     states = Counter(file.state for file in audit.files)
     read = audit.read_files()
     parsed = sum(file.method is not None for file in read)
     listed = sum(file.name in audit.plan.outside_grammar for file in read)
-    sentences = [
+    return (
         f"{plural(len(audit.files), 'file')}, all accounted for: {states[READ]} read, "
         f"{states[UNREADABLE]} unreadable, {states[OTHER]} no result files. Of those read, "
         f"{parsed} have a name that parses, {listed} are on the list of names outside the grammar, "
         f"{len(read) - parsed - listed} are neither."
-    ]
-    headlines = [claim for claim in audit.claims if claim.headline]
-    if headlines:
-        sentences.append(f"Headline claims: {count_verdicts(headlines)}.")
-    sentences.append(f"All comparisons with a baseline: {count_verdicts(audit.claims)}.")
-    sentences += [floor_sentence(audit, *key) for key in audit.floors if _has_claims(audit, key)]
-    sentences += [selection_sentence(audit, headlines)] if headlines else []
-    found = Counter(finding.kind for finding in audit.findings)
-    kinds = [f"{KINDS[kind].lower()} ({found[kind]})" for kind in KINDS if found[kind]]
-    sentences.append(f"Found in the files: {', '.join(kinds)}." if kinds else "No file is suspect.")
-    return sentences
+    )
 
 
 def _has_claims(audit: Audit, key: tuple[str, str]) -> bool:
@@ -80,8 +92,6 @@ def count_verdicts(claims: Sequence[Claim]) -> str:
 
 def floor_text(floor: NoiseFloor) -> str:
     """Return a noise floor in points with its interval and degrees of freedom."""
-    if floor.sd is None:
-        return "no repeats"
     return (
         f"{percent(floor.sd)} points (df {floor.degrees_of_freedom}, 95 % interval "
         f"{percent(floor.low)} to {percent(floor.high)})"
@@ -91,13 +101,12 @@ def floor_text(floor: NoiseFloor) -> str:
 def floor_sentence(audit: Audit, dataset: str, model: str) -> str:
     """Say what the noise floor of a data set and model is, and what it lets one see."""
     floor = audit.used_floor(dataset, model)
-    where = ", ".join(filter(None, [dataset, model]))
-    if floor.sd is None:
-        return f"{where}: no repeats, so no noise floor and no verdict."
+    hardly = ", so it is hardly known" if floor.degrees_of_freedom < FEW else ""
     runs = floor.runs_to_resolve(0.004)
     return (
-        f"{where}: last epochs of repeats ({DEFINITIONS.get(floor.definition, GIVEN)}) differ by a "
-        f"standard deviation of {floor_text(floor)}. One run against one shows a difference of "
+        f"{place(dataset, model)}: last epochs of repeats "
+        f"({DEFINITIONS.get(floor.definition, GIVEN)}) differ by a standard deviation of "
+        f"{floor_text(floor)}{hardly}. One run against one shows a difference of "
         f"{percent(floor.half_width(1, 1))} points or more; 0.40 points take {runs} runs an arm "
         "(80 % power)."
     )
@@ -126,53 +135,50 @@ def selection_sentence(audit: Audit, headlines: Sequence[Claim]) -> str:
 _GAINS = ("best_difference", "difference")
 
 
-def claims_table(claims: Sequence[Claim], audit: Audit) -> Table:
-    """Return the claims: differences in points, the interval of the last epoch's, the verdict."""
-    several = len({(claim.dataset, claim.model) for claim in audit.claims}) > 1
-    rows = []
+CLAIMS_HEADER = (
+    "Verdict",
+    "Method",
+    "Baseline",
+    "Runs",
+    "Best epochs",
+    "Last epoch",
+    "95 % interval",
+    "Last ten",
+    "Selection",
+    "p (Holm)",
+    "Why, and what else",
+)
+
+
+def claims_tables(claims: Sequence[Claim], audit: Audit) -> dict[str, Table]:
+    """Return the claims by data set and model: differences in points, intervals, verdicts."""
+    rows: dict[str, list[tuple[str, ...]]] = {}
     for claim in claims:
-        where = ", ".join(filter(None, [claim.dataset, claim.model])) if several else ""
-        others = {v for d, v in (claim.verdicts or {}).items() if d != audit.plan.repeats}
-        also = others - {claim.verdict}
-        reason = "; ".join(filter(None, [claim.reason, *_other_verdicts(also)]))
-        rows.append(
-            (
-                claim.verdict,
-                claim.method.name,
-                claim.baseline.name,
-                where,
-                f"{len(claim.method.files)} / {len(claim.baseline.files)}",
-                points(claim.best_difference),
-                points(claim.difference),
-                range_text(claim.low, claim.high),
-                points(claim.last_ten_difference),
-                points(claim.selection),
-                p_text(claim.p_value_holm),
-                reason,
-            )
-        )
-    header = (
-        "Verdict",
-        "Method",
-        "Baseline",
-        "Data, model",
-        "Runs",
-        "Best epochs",
-        "Last epoch",
-        "95 % interval",
-        "Last ten",
-        "Selection",
-        "p (Holm)",
-        "Why, and what else",
+        rows.setdefault(place(claim.dataset, claim.model), []).append(_claim_row(claim, audit))
+    numbers = frozenset(range(3, 10))
+    return {where: Table(CLAIMS_HEADER, tuple(own), numbers) for where, own in rows.items()}
+
+
+def _claim_row(claim: Claim, audit: Audit) -> tuple[str, ...]:
+    others = {verdict for verdict in (claim.verdicts or {}).values() if verdict != claim.verdict}
+    return (
+        claim.verdict,
+        claim.method.name,
+        claim.baseline.name,
+        f"{len(claim.method.files)} / {len(claim.baseline.files)}",
+        points(claim.best_difference),
+        points(claim.difference),
+        range_text(claim.low, claim.high),
+        points(claim.last_ten_difference),
+        points(claim.selection),
+        p_text(claim.p_value_holm),
+        "; ".join(filter(None, [claim.reason, *_other_verdicts(others)])),
     )
-    if not several:
-        header, rows = _without(3, header), [_without(3, row) for row in rows]
-    first = 4 if several else 3
-    return Table(header, tuple(rows), frozenset(range(first, first + 7)))
 
 
-def _without(place: int, row: tuple[str, ...]) -> tuple[str, ...]:
-    return row[:place] + row[place + 1 :]
+def place(dataset: str, model: str) -> str:
+    """Return a data set and a model as a heading has them."""
+    return ", ".join(filter(None, [dataset, model])) or "all files"
 
 
 def _other_verdicts(verdicts: set[str]) -> list[str]:
@@ -185,19 +191,17 @@ def floors_table(audit: Audit) -> Table:
     rows = []
     for (dataset, model), own in audit.floors.items():
         for definition, ends in own.items():
-            if ends["last"].sd is None and ends["best"].sd is None:
+            if ends["last"].sd is None:
                 continue
             used = ends["last"] is audit.used_floor(dataset, model)
             rows.append(
                 (
-                    ", ".join(filter(None, [dataset, model])),
+                    place(dataset, model),
                     DEFINITIONS.get(definition, GIVEN) + (" (used)" if used else ""),
                     percent(ends["last"].sd),
                     percent(ends["best"].sd),
                     str(ends["last"].degrees_of_freedom),
-                    f"{percent(ends['last'].low)} to {percent(ends['last'].high)}"
-                    if ends["last"].sd
-                    else "",
+                    f"{percent(ends['last'].low)} to {percent(ends['last'].high)}",
                 )
             )
     header = ("Data, model", "Repeats", "sd, last", "sd, best", "df", "95 % interval, last")
@@ -213,7 +217,7 @@ def repeats_table(audit: Audit) -> Table:
         for group in sorted(floor.groups, key=lambda g: -g.sum_of_squares):
             rows.append(
                 (
-                    ", ".join(filter(None, [dataset, model])),
+                    place(dataset, model),
                     group.label,
                     " ".join(percent(value) for value in group.values),
                     percent(max(group.values) - min(group.values)),
