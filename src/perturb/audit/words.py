@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from perturb.analysis.display import p_text, percent, points
-from perturb.audit.claims import UNKNOWN, VERDICTS, Claim
+from perturb.audit.claims import HOLDS, UNKNOWN, VERDICTS, Claim
 from perturb.audit.findings import KINDS, NOT_HEALTHY
 from perturb.audit.noise import DEFINITIONS, GIVEN, NoiseFloor
 from perturb.audit.reading import OTHER, READ, UNREADABLE
@@ -47,8 +47,8 @@ def file_name(path: str) -> str:
 def summary(audit: Audit) -> list[str]:
     """Return what a reviewer must know first, a sentence or two each."""
     headlines = [claim for claim in audit.claims if claim.headline]
-    sentences = [f"Headline claims: {count_verdicts(headlines)}."] if headlines else []
-    sentences.append(f"All comparisons with a baseline: {count_verdicts(audit.claims)}.")
+    sentences = [f"{count_verdicts(headlines, 'headline claims')}."] if headlines else []
+    sentences.append(f"{count_verdicts(audit.claims, 'comparisons with a baseline')}.")
     compared = [key for key in audit.floors if _has_claims(audit, key)]
     known = [key for key in compared if audit.used_floor(*key).sd is not None]
     sentences += [floor_sentence(audit, *key) for key in known]
@@ -83,11 +83,14 @@ def _has_claims(audit: Audit, key: tuple[str, str]) -> bool:
     return any((claim.dataset, claim.model) == key for claim in audit.claims)
 
 
-def count_verdicts(claims: Sequence[Claim]) -> str:
+def count_verdicts(claims: Sequence[Claim], noun: str) -> str:
     """Return how many of the claims have each verdict."""
     counts = Counter(claim.verdict for claim in claims)
-    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS)
-    return f"{len(claims)} in all, {said}"
+    held = f"{counts[HOLDS]} of {len(claims)} {noun} hold"
+    if not counts[HOLDS]:
+        held = f"None of {len(claims)} {noun} holds"
+    rest = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict != HOLDS]
+    return f"{held}; {', '.join(rest)}"
 
 
 def floor_text(floor: NoiseFloor) -> str:
