@@ -18,6 +18,7 @@ from perturb.audit.findings import Finding
 from perturb.audit.folder import paths_of
 from perturb.config import AuditPlan
 from perturb.errors import PerturbError, did_you_mean
+from perturb.files import sha256_file
 
 SERIES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 SCALARS = ("best_accuracy", "trigger_epoch")
@@ -120,13 +121,13 @@ def _read(
 ) -> tuple[ResultFile, list[Finding]]:
     match = pattern.fullmatch(relative)
     try:
+        if not match:
+            return ResultFile(relative, OTHER, sha256_file(path)), []
         content = path.read_bytes()
     except OSError as error:
         found = Finding(relative, "unreadable", f"cannot be opened: {error.strerror}")
         return ResultFile(relative, UNREADABLE), [found]
     sha256 = hashlib.sha256(content).hexdigest()
-    if not match:
-        return ResultFile(relative, OTHER, sha256), []
     known, findings = _identity(relative, match.groupdict(), plan)
     try:
         columns, scalars, notes = _values(path.suffix, content, plan)

@@ -11,11 +11,12 @@ order where its name puts it, and keeps it under another reading of the name, co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
+from scipy.ndimage import median
 from scipy.optimize import isotonic_regression
 
 from perturb import names
@@ -107,7 +108,8 @@ def radius_at(method: names.Method, last: bool) -> float:
     """Return the radius of the first or of the last epoch; 1, PUGD's own, without a schedule."""
     if method.radius is None:
         return 1.0
-    return method.radius.value(method.epochs - 1 if last else 0, method.epochs)
+    # Rounded, for cos and sin of equal values are to count as equal.
+    return round(method.radius.value(method.epochs - 1 if last else 0, method.epochs), 9)
 
 
 def rises(method: names.Method) -> bool:
@@ -122,17 +124,23 @@ def rises(method: names.Method) -> bool:
 
 @dataclass(frozen=True)
 class _End:
-    """One end of the curves of files that share a model (and, at the last epoch, a length)."""
+    """One end of the curves of files that share a model (and, at the last epoch, a length).
+
+    `members` are the files' places in their group, `loss` [members] the logarithms of their losses,
+    `radius` their radii under each reading, `scatter` the losses' distance from the law by chance.
+    """
 
     label: str
     epochs: int
     members: tuple[int, ...]
     loss: np.ndarray
-    scatter: float
+    radius: tuple[Mapping[str, float], ...]
+    scatter: float = SCATTER
 
-    def radii(self, methods: Sequence[names.Method]) -> np.ndarray:
-        values = [radius_at(methods[i], self.label == "last") for i in self.members]
-        return np.round(values, 9)
+    def radii(self, reading: Sequence[str]) -> np.ndarray:
+        """Return the radii [members] under the readings [files] of all names."""
+        own = zip(self.members, self.radius, strict=True)
+        return np.array([radius[reading[member]] for member, radius in own])
 
 
 def verify(files: Sequence[ResultFile]) -> list[Verification]:
@@ -159,26 +167,31 @@ def _testable(file: ResultFile) -> bool:
 def _verify_group(files: Sequence[ResultFile]) -> list[Verification]:
     choices = [readings_of(file.method) for file in files]
     reading = ["as named"] * len(files)
+    seen = {(index, "as named") for index in range(len(files))}
     while True:
         # Files that are read otherwise may bring out the law at an end where it was hidden.
-        ends = _ends(files, _methods(choices, reading))
-        better = _most_evident(ends, choices, reading)
+        ends = _ends(files, choices, reading)
+        better = _most_evident(ends, choices, reading, seen)
         if better is None:
             reading = _one_cause(ends, choices, reading)
             return [_verification(files, choices, reading, ends, i) for i in range(len(files))]
         reading[better[0]] = better[1]
+        seen.add(better)
 
 
 def _most_evident(
-    ends: Sequence[_End], choices: Sequence[Mapping[str, names.Method]], reading: Sequence[str]
+    ends: Sequence[_End],
+    choices: Sequence[Mapping[str, names.Method]],
+    reading: Sequence[str],
+    seen: Set[tuple[int, str]],
 ) -> tuple[int, str] | None:
-    """Return the (index, reading) that lowers the misfit most, if by the evidence asked for."""
-    now = _misfit(ends, _methods(choices, reading))
+    """Return the unseen (index, reading) that lowers the misfit most, if by the evidence needed."""
+    now = _misfit(ends, reading)
     gains = {
-        (index, name): now - _misfit(ends, _changed(choices, reading, index, name))
+        (index, name): now - _misfit(ends, _changed(reading, index, name))
         for index, options in enumerate(choices)
         for name in options
-        if name != reading[index]
+        if (index, name) not in seen
     }
     best = max(gains, key=gains.get, default=None)
     return best if best is not None and gains[best] >= _needed(choices) else None
@@ -198,40 +211,35 @@ def _one_cause(
     if not doubted:
         return reading
     common = Counter(reading[index] for index in doubted).most_common(1)[0][0]
-    chosen = list(reading)
+    now, chosen = _misfit(ends, reading), list(reading)
     for index in doubted:
-        if common in choices[index]:
-            now = _misfit(ends, _methods(choices, reading))
-            loss = _misfit(ends, _changed(choices, reading, index, common)) - now
-            chosen[index] = common if loss < _needed(choices) else reading[index]
+        loss = _misfit(ends, _changed(reading, index, common)) - now
+        if common in choices[index] and loss < _needed(choices):
+            chosen[index] = common
     return chosen
 
 
-def _changed(
-    choices: Sequence[Mapping[str, names.Method]], reading: Sequence[str], index: int, name: str
-) -> list[names.Method]:
-    return _methods(choices, [*reading[:index], name, *reading[index + 1 :]])
+def _changed(reading: Sequence[str], index: int, name: str) -> list[str]:
+    return [*reading[:index], name, *reading[index + 1 :]]
 
 
-def _methods(
-    choices: Sequence[Mapping[str, names.Method]], reading: Sequence[str]
-) -> list[names.Method]:
-    return [options[name] for options, name in zip(choices, reading, strict=True)]
-
-
-def _ends(files: Sequence[ResultFile], methods: Sequence[names.Method]) -> list[_End]:
+def _ends(
+    files: Sequence[ResultFile],
+    choices: Sequence[Mapping[str, names.Method]],
+    reading: Sequence[str],
+) -> list[_End]:
     """Return the ends that are evidence: first epochs together, last epochs by their number."""
-    complete = [len(file.curves) == file.method.epochs for file in files]
-    groups = [("first", 0, range(len(files)))]
-    for epochs in sorted({method.epochs for method in methods}):
-        same = [i for i, m in enumerate(methods) if m.epochs == epochs and complete[i]]
+    groups: list[tuple[str, int, Sequence[int]]] = [("first", 0, range(len(files)))]
+    for epochs in sorted({file.method.epochs for file in files}):
+        same = [i for i, f in enumerate(files) if f.method.epochs == epochs == len(f.curves)]
         groups.append(("last", epochs, same))
     found = []
     for label, epochs, members in groups:
-        place = 0 if label == "first" else -1
-        loss = np.log([files[i].curve("train_loss")[place] for i in members])
-        end = _End(label, epochs, tuple(members), loss, SCATTER)
-        radii = end.radii(methods)
+        last = label == "last"
+        loss = np.log([files[i].curve("train_loss")[-1 if last else 0] for i in members])
+        radius = tuple({k: radius_at(m, last) for k, m in choices[i].items()} for i in members)
+        end = _End(label, epochs, tuple(members), loss, radius)
+        radii = end.radii(reading)
         if len(members) >= FILES and len(set(radii)) >= RADII and np.ptp(loss) > 0:
             law = stats.spearmanr(radii, loss, alternative="greater")
             if law.pvalue < LEVEL:
@@ -257,15 +265,15 @@ def _scatter(radii: np.ndarray, loss: np.ndarray) -> float:
 def _fit(radii: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the distinct radii and the isotonic fit to the median log loss at each."""
     distinct, place, counts = np.unique(radii, return_inverse=True, return_counts=True)
-    medians = np.array([np.median(loss[place == i]) for i in range(len(distinct))])
+    medians = median(loss, labels=place, index=np.arange(len(distinct)))
     return distinct, isotonic_regression(medians, weights=counts).x
 
 
-def _misfit(ends: Sequence[_End], methods: Sequence[names.Method]) -> float:
+def _misfit(ends: Sequence[_End], reading: Sequence[str]) -> float:
     """Return the losses' distance from the law under these readings, in units of their scatter."""
     total = 0.0
     for end in ends:
-        radii = end.radii(methods)
+        radii = end.radii(reading)
         distinct, fit = _fit(radii, end.loss)
         total += np.abs(end.loss - fit[np.searchsorted(distinct, radii)]).sum() / end.scatter
     return total
@@ -280,34 +288,26 @@ def _verification(
 ) -> Verification:
     """Return the outcome for one file, with what its neighbours say at its radii."""
     options, chosen = choices[index], reading[index]
-    run = options[chosen]
-
-    def misfit(name: str) -> float:
-        return _misfit(ends, _changed(choices, reading, index, name))
-
-    own = misfit(chosen)
-    others = {name: misfit(name) - own for name in options if name not in (chosen, "as named")}
-    expectations = []
-    for end in ends:
-        if index in end.members:
-            at = end.members.index(index)
-            neighbours = np.arange(len(end.members)) != at
-            radii = end.radii(_methods(choices, reading))
-            distinct, fit = _fit(radii[neighbours], end.loss[neighbours])
-            last = end.label == "last"
-            named, ran = (radius_at(method, last) for method in (files[index].method, run))
-            expected, fitted = np.exp(np.interp([named, ran], distinct, fit))
-            found = float(np.exp(end.loss[at]))
-            expectations.append(
-                Expectation(
-                    end.label, end.epochs, named, ran, found, float(expected), float(fitted)
-                )
-            )
+    misfits = {name: _misfit(ends, _changed(reading, index, name)) for name in options}
+    own = misfits[chosen]
+    losses = {n: value - own for n, value in misfits.items() if n not in (chosen, "as named")}
     if chosen == "as named":
-        evidence, close = max([-value for value in others.values()], default=0.0), ()
+        evidence, close = -min(losses.values(), default=0.0), ()
     else:
-        evidence = misfit("as named") - own
-        close = tuple(name for name, loss in others.items() if loss < _needed(choices))
+        evidence = misfits["as named"] - own
+        close = tuple(name for name, loss in losses.items() if loss < _needed(choices))
+    found = tuple(_expectation(end, reading, index) for end in ends if index in end.members)
     return Verification(
-        files[index].path, chosen, run, evidence, close, tuple(expectations), len(options) > 1
+        files[index].path, chosen, options[chosen], evidence, close, found, len(options) > 1
     )
+
+
+def _expectation(end: _End, reading: Sequence[str], index: int) -> Expectation:
+    """Return what the neighbours' losses are at one file's radii, and what its own is."""
+    at = end.members.index(index)
+    neighbours = np.arange(len(end.members)) != at
+    distinct, fit = _fit(end.radii(reading)[neighbours], end.loss[neighbours])
+    radii = [end.radius[at][name] for name in ("as named", reading[index])]
+    expected, fitted = np.exp(np.interp(radii, distinct, fit))
+    found = float(np.exp(end.loss[at]))
+    return Expectation(end.label, end.epochs, *radii, found, float(expected), float(fitted))
