@@ -48,6 +48,14 @@ def test_each_verdict_where_it_belongs(folder):
     assert audit.alone == ("pugd_40",)
 
 
+def test_baselines_are_the_configurations(folder):
+    audit = build(make_plan(folder, baselines=("ugd",)))
+    assert {c.baseline.name for c in audit.claims} == {"ugd_20"}
+    assert len(audit.claims) == 4
+    with pytest.raises(PerturbError, match="Closest valid name: 'pugd_20'"):
+        build(make_plan(folder, baselines=("pudg",)))
+
+
 def test_an_interval_is_scipys_pooled_one_where_two_arms_are_all(tmp_path):
     values = {"pugd_20": (0.90, 0.903, 0.898), "pugdr_cos_2_0_20": (0.91, 0.902, 0.905)}
     for name, accuracies in values.items():

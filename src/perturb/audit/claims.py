@@ -158,9 +158,7 @@ def _baseline(plan: AuditPlan, arm: Arm) -> str | None:
         return None
     plain = [f"{rule}_{method.epochs}" for rule in plan.baselines]
     plain = [names.format(names.parse(name)) for name in plain]
-    if arm.name not in plain:
-        return plain[0] if plain and method.rule != names.parse(plain[-1]).rule else None
-    place = plain.index(arm.name) + 1
+    place = plain.index(arm.name) + 1 if arm.name in plain else 0
     return plain[place] if place < len(plain) else None
 
 
