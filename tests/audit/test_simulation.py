@@ -43,9 +43,10 @@ def test_one_run_a_method_leaves_nothing_to_tell(tmp_path):
     assert {claim.verdict for claim in audit.claims} == {"cannot be told"}
 
 
-@pytest.mark.parametrize("swaps", [0, 6])
-def test_swaps_are_told_whether_none_or_half_the_schedules_are(swaps):
+@pytest.mark.parametrize("swaps", [0, 4, 6])
+def test_nobody_is_accused_falsely_however_many_names_are_wrong(swaps):
+    """With half of the schedules wrong the law itself is hidden: then nothing is told."""
     score = simulate(range(100, 104), swaps=swaps)
-    assert score.rate("false alarms of a swap") <= 0.02
-    if swaps:
-        assert score.rate("swaps found") >= 0.9
+    assert score.rate("false alarms of a swap") == 0
+    if swaps == 4:
+        assert score.rate("swaps found") >= 0.7

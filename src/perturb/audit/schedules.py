@@ -24,7 +24,7 @@ from perturb.audit.reading import ResultFile
 
 # An end of the curves is evidence where so many files, at so many different radii, follow the law
 # at this level (Spearman's test, one-sided).
-FILES, RADII, LEVEL = 8, 3, 0.01
+FILES, RADII, LEVEL = 8, 3, 0.05
 # Evidence is the logarithm of a likelihood ratio under Laplace errors, which exceeds x by chance
 # with probability exp(-x) at most (Markov's inequality). So much is asked for that one of all the
 # readings tried does so with this probability.
