@@ -270,7 +270,7 @@ def doubtful(audit: Audit) -> list[str]:
         named = [f"{file_name(v.path)} ({v.evidence:.1f})" for v in near]
         said.append(f"In doubt, but with too little evidence to say so: {', '.join(named)}.")
     if untested:
-        said.append(f"Too few neighbours to test: {', '.join(untested)}.")
+        said.append(f"Too few neighbours, or no law to be seen in them: {', '.join(untested)}.")
     return said
 
 
