@@ -37,6 +37,7 @@ include: "workflow/rules/landscape.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/audit.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/plan.smk"
 

@@ -10,10 +10,11 @@ sys.path.insert(0, str(ROOT / "src"))
 os.environ.update(PYTHONPATH=str(ROOT / "src"))
 
 from perturb import code, forkserver, names
+from perturb.audit.folder import paths_of
 from perturb.config import Config
 from perturb.errors import PerturbError, did_you_mean
 from perturb.data import DATASETS
-from perturb.figures.catalogue import names_for
+from perturb.figures.catalogue import AUDIT, names_for
 from perturb.train.packs import Packs, clear_finished_states
 from perturb.models import registry as model_registry
 
@@ -52,7 +53,7 @@ RESULTS = writable(Path(workflow.pathvars.get("results")))
 
 
 wildcard_constraints:
-    dataset="[^/]+",
+    dataset="(?!audit_)[^/]+",
     model="[^/]+",
     method="[^/]+",
     seed=r"\d+",
@@ -174,6 +175,12 @@ def studies_made():
                 )
             )
     return json.dumps(studies)
+
+
+def files_of_audit(name):
+    """Return the files that an audit reads; broken links, which it reports, are no inputs."""
+    found = say(paths_of, say(CONFIG.audit, name).folder)
+    return [str(path) for path in found if path.exists()]
 
 
 def landscape_settings(*names):

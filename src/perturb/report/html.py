@@ -28,20 +28,24 @@ def write(chapters: Sequence[Chapter], path: str | Path) -> None:
 
 def render(chapters: Sequence[Chapter], folder: Path) -> str:
     """Return the report of `chapters`; what it links to is named relative to `folder`."""
-    environment = Environment(
-        loader=PackageLoader("perturb.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    template = environment.get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     return template.render(
         title=_title(chapters),
         smoke=any(_smoke(chapter.table) for chapter in chapters),
         chapters=[_chapter(chapter, folder) for chapter in chapters],
         verdicts=display.VERDICTS,
         results=folder.as_posix(),
+    )
+
+
+def environment() -> Environment:
+    """Return where the templates of this room are found, and how they are filled in."""
+    return Environment(
+        loader=PackageLoader("perturb.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
     )
 
 
@@ -68,7 +72,7 @@ def _chapter(chapter: Chapter, folder: Path) -> dict[str, Any]:
         "bars": difference_bars(table),
         "caption": display.caption(table),
         "pictures": [
-            {"title": p.title, "caption": p.caption, "name": p.name, "source": _embedded(p.png)}
+            {"title": p.title, "caption": p.caption, "name": p.name, "source": embedded(p.png)}
             for p in chapter.pictures
             if p.png
         ],
@@ -101,7 +105,8 @@ def _landscapes(chapter: Chapter, folder: Path) -> dict[str, Any] | None:
     }
 
 
-def _embedded(path: Path) -> str:
+def embedded(path: Path) -> str:
+    """Return a PNG as the address of an image that holds it."""
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
