@@ -45,4 +45,14 @@ include: "workflow/rules/gradients.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/audit.smk"
 include: "workflow/rules/verify.smk"
+include: "workflow/rules/plan.smk"
+
+
+onsuccess:
+    clear_finished_states(RESULTS)
+
+
+onerror:
+    clear_finished_states(RESULTS)

@@ -27,6 +27,7 @@ NOT_COUNTED = {
     "perturb.errors",
     "perturb.forkserver",
     "perturb.models.registry",
+    "perturb.train.packs",
     "perturb.train.progress",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,78 @@ class LandscapeSettings:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
+@dataclass(frozen=True)
+class Published:
+    """A published number: a maximum of test accuracy over epochs, as a fraction of 1."""
+
+    dataset: str
+    method: str
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class ClaimAsked:
+    """A claim that the configuration lists: `method` is above `baseline`."""
+
+    method: str
+    baseline: str
+    dataset: str = ""
+
+
+@dataclass(frozen=True)
+class GivenNoise:
+    """A noise floor known from elsewhere; `sd` is a fraction of 1."""
+
+    sd: float
+    degrees_of_freedom: int
+
+
+AUDIT_FIELDS = {
+    "test_accuracy": "test_accuracy",
+    "test_loss": "test_loss",
+    "train_accuracy": "train_accuracy",
+    "train_loss": "train_loss",
+}
+AUDIT_PATTERN = r"(?:(?P<dataset>.*)/)?(?P<method>[^/]+)\.(?:json|csv)"
+
+
+@dataclass(frozen=True)
+class AuditPlan:
+    """What an audit reads, and how (config/schema.yaml, audits). `fields` by perturb's names."""
+
+    name: str
+    folder: str
+    title: str = ""
+    pattern: str = AUDIT_PATTERN
+    dataset: str = ""
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
+    fields: Mapping[str, str] = field(default_factory=lambda: dict(AUDIT_FIELDS))
+    accuracy: str = "fraction"
+    baselines: tuple[str, ...] = ("pugd", "sgd")
+    claims: tuple[ClaimAsked, ...] = ()
+    repeats: str = "same_name"
+    noise_floor: GivenNoise | None = None
+    outside_grammar: tuple[str, ...] = ()
+    published: tuple[Published, ...] = ()
+
+    def to_json(self) -> str:
+        """Return the plan as JSON with sorted keys; `from_json` reads it back."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> AuditPlan:
+        """Read what `to_json` wrote, or the values of the configuration."""
+        values = json.loads(text)
+        for key, kind in (("claims", ClaimAsked), ("published", Published)):
+            values[key] = tuple(kind(**value) for value in values.get(key) or ())
+        for key in ("baselines", "outside_grammar"):
+            if key in values:
+                values[key] = tuple(values[key])
+        noise = values.pop("noise_floor", None)
+        return cls(**values, noise_floor=GivenNoise(**noise) if noise else None)
+
+
 class Config:
     """A checked configuration, and the questions that the workflow asks of it."""
 
@@ -161,7 +233,7 @@ class Config:
                 "method": row["method"],
                 "label": row.get("label"),
                 "reference": row.get("reference", entry["reference"]),
-                "seeds": list(seeds) if row.get("run", True) else [],
+                "seeds": list(row.get("seeds", seeds)) if row.get("run", True) else [],
                 "published": row.get("published"),
                 "note": row.get("note"),
             }
@@ -201,6 +273,36 @@ class Config:
         return LandscapeSettings(
             **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
         )
+
+    def audit(self, name: str) -> AuditPlan:
+        """Return what the audit `name` reads; PerturbError where the configuration has none.
+
+        Names outside the grammar and published numbers are those of the studies.
+        """
+        known = self.values.get("audits", {})
+        if name not in known:
+            raise PerturbError(
+                f"no audit '{name}' in the configuration (key audits).{did_you_mean(name, known)}"
+            )
+        values = dict(known[name])
+        folder = Path(self.values["data_root"], values.pop("folder"))
+        studies = [self.values[study] for study in STUDIES]
+        published = [
+            {"dataset": dataset, "method": row["method"], "accuracy": row["published"]}
+            for study in studies
+            for dataset, entry in study["datasets"].items()
+            for row in entry["methods"]
+            if row.get("published") is not None
+        ]
+        outside = [text for study in studies for text in study.get("outside_grammar", [])]
+        plan = {
+            **values,
+            "name": name,
+            "folder": str(folder),
+            "outside_grammar": outside,
+            "published": published,
+        }
+        return AuditPlan.from_json(json.dumps(plan))
 
     def _is_drawn(self, dataset: str, model: str, method: names.Method, seed: int) -> bool:
         """Whether the results section has a landscape, and so a trajectory, of this run."""

@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,6 +55,8 @@ class SlurmCheckout:
         self.path = checkout.path
         self.results = checkout.results
         self.running: subprocess.Popen | None = None
+        self.script = self.path / "workflow/scripts/train.py"
+        self.unchanged = self.script.read_text()
 
     def start(self, *arguments: str, profile="slurm", cores=2) -> None:
         command = [sys.executable, "-m", "snakemake", "--profile", f"profiles/{profile}", *FLAGS]
@@ -75,7 +79,6 @@ class SlurmCheckout:
 
     def before_training(self, code: str) -> None:
         """Have every training job run `code` first; `attempt(name)` counts its calls in a file."""
-        script = self.path / "workflow/scripts/train.py"
         counter = f"""
             import os, signal, sys, time
             from pathlib import Path
@@ -89,8 +92,10 @@ class SlurmCheckout:
 
             method = snakemake.wildcards.method
         """
-        parts = [textwrap.dedent(counter), textwrap.dedent(code), script.read_text()]
-        script.write_text("\n".join(parts))
+        added = textwrap.dedent(counter) + textwrap.dedent(code)
+        before, handed_over, after = self.unchanged.partition("\nhand_over()\n")
+        assert handed_over
+        self.script.write_text(before + handed_over + added + after)
 
     def set_time_limit(self, retries=3) -> None:
         """Set two minutes; SLURM sends SIGTERM after 20 to 50 seconds of them.
@@ -144,6 +149,15 @@ def make_slurm_checkout(cluster, root, tmp_path):
             checkout.running.kill()
             checkout.running.wait()
     cluster.cancel_all()
+    kill_all_below(tmp_path)
+
+
+def kill_all_below(folder: Path) -> None:
+    """Kill what a job left running there: SLURM forgets the processes of a node that goes down."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").readlink().is_relative_to(folder):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The real workflow through a real SLURM: the same bytes, whatever happens to its jobs."""
 
+import shutil
 import subprocess
 
 import pytest
@@ -76,8 +77,12 @@ def test_a_node_that_goes_down_and_preemption_change_nothing(of_local_run, slurm
     assert runs_of(hashes(slurm_checkout.results)) == runs_of(of_local_run)
 
 
-def test_a_failing_job_is_tried_four_times_and_the_time_limit_sends_sigterm(slurm_checkout):
-    slurm_checkout.before_training("""
+def test_at_the_time_limit_a_run_goes_on_in_the_next_job_and_a_failing_one_is_tried_four_times(
+    make_slurm_checkout,
+):
+    # Two studies at once: most of it is waiting for SLURM to look at its time limits.
+    failing, long = make_slurm_checkout("failing"), make_slurm_checkout("long")
+    failing.before_training("""
         if method == "sgd_2":
             attempt("sgd_2")
             sys.exit("this run always fails")
@@ -90,25 +95,15 @@ def test_a_failing_job_is_tried_four_times_and_the_time_limit_sends_sigterm(slur
             signal.signal(signal.SIGTERM, told)
             time.sleep(300)
     """)
-    slurm_checkout.set_time_limit()
-    assert slurm_checkout.run("--", TABLE) != 0
-    assert len(slurm_checkout.attempts("sgd_2")) == 4, slurm_checkout.said()
-    assert len(slurm_checkout.attempts("told")) == 1, slurm_checkout.said()
-    assert len(slurm_checkout.attempts("pugd_2")) == 2
-    # The others are finished all the same.
-    assert slurm_checkout.record("sgd_4").exists()
-    assert slurm_checkout.record("pugd_2").exists()
-    assert not slurm_checkout.record("sgd_2").exists()
+    failing.set_time_limit()
+    failing.start("--", TABLE)
 
-
-def test_a_run_that_is_longer_than_the_time_limit_goes_on_in_the_next_jobs(make_slurm_checkout):
     target = "results/runs/digits/cnn/sgd_60/seed0/record.json"
     local = make_slurm_checkout("local")
     done = local.checkout.snakemake("--", target)
     assert done.returncode == 0, done.stderr
-    checkout = make_slurm_checkout("slurm")
     # A minute at least, however fast the machine; SIGTERM comes after 20 to 50 seconds.
-    checkout.before_training("""
+    long.before_training("""
         attempt("start")
         from perturb.train import run as slowed
         told = slowed._print_progress
@@ -119,26 +114,42 @@ def test_a_run_that_is_longer_than_the_time_limit_goes_on_in_the_next_jobs(make_
 
         slowed._print_progress = slowly
     """)
-    checkout.set_time_limit(retries=6)
-    assert checkout.run("--", target) == 0, checkout.said()
-    assert 2 <= len(checkout.attempts("start")) <= 6
-    assert hashes(checkout.results) == hashes(local.results)
+    long.set_time_limit(retries=6)
+    assert long.run("--", target) == 0, long.said()
+    assert 2 <= len(long.attempts("start")) <= 6
+    assert hashes(long.results) == hashes(local.results)
+
+    assert failing.finish() != 0
+    assert len(failing.attempts("sgd_2")) == 4, failing.said()
+    assert len(failing.attempts("told")) == 1, failing.said()
+    assert len(failing.attempts("pugd_2")) == 2
+    # The others are finished all the same.
+    assert failing.record("sgd_4").exists()
+    assert failing.record("pugd_2").exists()
 
 
-def test_a_group_shares_one_job_and_a_failing_run_loses_no_other(
+def test_short_runs_share_a_job_and_a_failing_one_takes_no_other_with_it(
     of_local_run, slurm_checkout, cluster
 ):
+    timed = "results/runs/digits/cnn/sgd_2/seed9/record.json"
+    assert slurm_checkout.checkout.snakemake("--", timed).returncode == 0
     slurm_checkout.before_training("""
-        if attempt(method) == 1 and method == "sgd_4":
-            sys.exit("this run fails once")
+        if method == "sgd_4":
+            attempt(method)
+            sys.exit("this run always fails")
+        # The state of a run that is trained for the second time is there already.
+        if not Path(snakemake.params.state).exists():
+            attempt("anew")
     """)
     before = len(cluster.jobs())
-    groups = ["--groups", "train=runs", "--group-components", "runs=3", "--local-cores", "2"]
-    assert slurm_checkout.run(*groups, "--", TABLE, cores=1) == 0, slurm_checkout.said()
-    jobs = cluster.jobs("%C %m %l")[before:]
-    assert len(jobs) == 2
-    # One CPU, the memory of one run, the time of three.
-    assert jobs[0].split() == ["1", "2000M", "1-12:00:00"]
-    # The next try may repeat a run that another one's failure cut off.
-    assert len(slurm_checkout.attempts("sgd_4")) == 2
+    assert slurm_checkout.run("--", TABLE, cores=1) != 0
+    jobs = cluster.jobs("%C %m")[before:]
+    assert jobs == ["1 2000M"] * 4, slurm_checkout.said()  # three runs each time
+    assert len(slurm_checkout.attempts("sgd_4")) == 4
+    assert len(slurm_checkout.attempts("anew")) == 2
+
+    slurm_checkout.script.write_text(slurm_checkout.unchanged)
+    assert slurm_checkout.run("--", TABLE, cores=1) == 0, slurm_checkout.said()
+    shutil.rmtree((slurm_checkout.path / timed).parent)
     assert runs_of(hashes(slurm_checkout.results)) == runs_of(of_local_run)
+    assert not (slurm_checkout.results / "state").exists()

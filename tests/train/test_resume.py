@@ -38,13 +38,14 @@ SPECIFICATION = RunSpecification("digits", "cnn", "pugd_6", 0, batch_size=200, c
 LONG = replace(SPECIFICATION, method="looksam_0.05_20", checkpoint_every=4)
 
 
-def train(job, inputs, specification=SPECIFICATION, save_seconds=60.0):
+def train(job, inputs, specification=SPECIFICATION, save_seconds=60.0, keep_state=False):
     """Train in this process what a trainer would in its own."""
     files = {name: job.folder / "run" / file for name, file in OUTPUTS.items()}
     run(
         specification,
         RunFiles(**inputs, **files, state=job.state, progress=job.folder / "progress.jsonl"),
         save_seconds=save_seconds,
+        keep_state=keep_state,
     )
     return job
 
@@ -235,6 +236,21 @@ def test_what_other_code_or_other_weights_left_is_refused(make_job, inputs, monk
     save_weights(other, models.initial_weights("cnn", 10, 8, 1, 1))
     with pytest.raises(PerturbError, match=r"sha256\.initial_weights \("):
         train(job, inputs | {"initial": other})
+
+
+def test_a_kept_state_makes_a_finished_run_again_without_training(
+    make_job, inputs, whole, monkeypatch
+):
+    job = train(make_job(SPECIFICATION), inputs, keep_state=True)
+    assert states(job) == ["epoch6.state"]
+    shutil.rmtree(job.folder / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr("perturb.train.engine._train_epoch", None)
+        assert train(job, inputs, keep_state=True).results() == whole(SPECIFICATION)
+    # It is no unfinished run: another specification takes its place without a question.
+    changed = replace(SPECIFICATION, learning_rate=0.2)
+    assert train(job, inputs, changed).results() == whole(changed)
+    assert not job.state.exists()
 
 
 def test_a_second_trainer_stops_and_the_first_is_not_disturbed(make_job, whole):

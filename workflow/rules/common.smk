@@ -10,12 +10,14 @@ sys.path.insert(0, str(ROOT / "src"))
 os.environ.update(PYTHONPATH=str(ROOT / "src"))
 
 from perturb import code, forkserver, names
+from perturb.audit.folder import paths_of
 from perturb.config import Config
 from perturb.errors import PerturbError, did_you_mean
 from perturb.data import DATASETS
 from perturb.figures import gradients_catalogue
-from perturb.figures.catalogue import names_for
+from perturb.figures.catalogue import AUDIT, names_for
 from perturb.gradients.settings import study as gradients_study
+from perturb.train.packs import Packs, clear_finished_states
 from perturb.models import registry as model_registry
 
 TABLE_KINDS = ["csv", "md", "tex", "provenance.csv"]
@@ -53,7 +55,7 @@ RESULTS = writable(Path(workflow.pathvars.get("results")))
 
 
 wildcard_constraints:
-    dataset="[^/]+",
+    dataset="(?!audit_)[^/]+",
     model="[^/]+",
     method="[^/]+",
     seed=r"\d+",
@@ -78,6 +80,15 @@ def specification(wildcards):
     """Return the resolved specification of a run, as text: a change of it reruns the run."""
     run = (wildcards.dataset, wildcards.model, wildcards.method, wildcards.seed)
     return say(CONFIG.run, *run).to_json()
+
+
+PACKS = Packs(RESULTS, CONFIG.values.get("pack_seconds", 0))
+
+
+def pack_of(wildcards):
+    """Return the group of a run that is short enough to share a job, by what others took."""
+    run = (wildcards.dataset, wildcards.model, wildcards.method)
+    return say(PACKS.group, *run)
 
 
 def code_of(script, *roots):
@@ -166,6 +177,12 @@ def studies_made():
                 )
             )
     return json.dumps(studies)
+
+
+def files_of_audit(name):
+    """Return the files that an audit reads; broken links, which it reports, are no inputs."""
+    found = say(paths_of, say(CONFIG.audit, name).folder)
+    return [str(path) for path in found if path.exists()]
 
 
 def landscape_settings(*names):

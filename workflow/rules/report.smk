@@ -1,3 +1,4 @@
+REPORT_PARTS = ("report.html.j2", "style.css.j2")
 RESULTS_OF_ALL = dict(
     tables=[
         f"<results>/tables/{name}.csv"
@@ -65,6 +66,9 @@ rule report:
     params:
         plans=PLANS_OF_ALL,
         gradients=GRADIENTS_OF_ALL,
-        code=code_of("report.py", ROOT / "src/perturb/report/report.html.j2"),
+        code=code_of(
+            "report.py",
+            *(ROOT / "src/perturb/report" / name for name in REPORT_PARTS),
+        ),
     script:
         "../scripts/report.py"

@@ -37,6 +37,8 @@ rule train:
         "<logs>/runs/{dataset}/{model}/{method}/seed{seed}.log",
     benchmark:
         "<benchmarks>/runs/{dataset}/{model}/{method}/seed{seed}.tsv"
+    group:
+        pack_of
     conda:
         "../../envs/perturb.yaml"
     resources:

@@ -4,6 +4,7 @@ from perturb.forkserver import hand_over
 
 hand_over()
 
+import os
 from pathlib import Path
 
 from perturb.config import RunSpecification
@@ -25,4 +26,6 @@ with (
         specification,
         RunFiles(**{name: Path(path) for name, path in files.items()}),
         save_seconds=float(snakemake.config.get("save_seconds", 60)),
+        # SLURM tries the runs of a pack again together, finished or not (perturb.train.packs).
+        keep_state="SLURM_JOB_ID" in os.environ,
     )

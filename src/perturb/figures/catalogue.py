@@ -109,6 +109,34 @@ LANDSCAPES: dict[str, Entry] = {
     ),
 }
 
+AUDIT: dict[str, Entry] = {
+    "claims": Entry(
+        "Claims",
+        "Difference of each method to its baseline in the last epoch with its 95 % interval under "
+        "the noise floor; hollow diamonds: the difference of their best epochs, as is claimed. "
+        "Colour and marker are the verdict's; arrows stand for differences outside the axis.",
+    ),
+    "best_against_last": Entry(
+        "Best against last",
+        "Best of all epochs, chosen on test, against the last epoch. How far a file lies below the "
+        "line is what choosing its epoch on test adds: to the right, in points, of healthy files.",
+    ),
+    "names_against_curves": Entry(
+        "Names against curves",
+        "Training loss against the radius that the name gives, at every end of the curves where "
+        "the loss rises with the radius. A file whose name puts it off that order moves to where "
+        "its loss belongs: the radius of the schedule that was run.",
+    ),
+    "suspicious_curves": Entry(
+        "Suspicious curves",
+        "Files whose curve contradicts the name, whose learning rate climbs again, or that end in "
+        "collapse, beside the baseline that they are compared with.",
+    ),
+    "comparisons": Entry(
+        "All other comparisons", "As the claims, for the methods that are no headline."
+    ),
+}
+
 
 def names_for(plan: Mapping[str, Any]) -> list[str]:
     """Return the figures that the table of `plan` has anything for, in the report's order."""

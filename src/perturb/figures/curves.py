@@ -48,7 +48,7 @@ def draw_section(material: Material, section: str) -> Figure:
     """Draw loss and accuracy of a section's methods and the reference; below, the last third."""
     listed = [m for m in material.methods(section) if m != material.reference]
     own = {material.reference, *_own_references(material, listed)} - set(listed)
-    own = sorted(own, key=lambda method: method != material.reference)
+    own = sorted(own, key=lambda method: (method != material.reference, method))
     shown = material.finished([*own, *listed])
     looks = styles(material, shown)
     limits = {name: _limits(material, shown, name) for name, *_ in MEASURES}

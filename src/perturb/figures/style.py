@@ -100,5 +100,21 @@ def render(figure: Figure, kind: str) -> bytes:
     metadata = {"CreationDate": None} if kind == "pdf" else {"Software": None}
     buffer = io.BytesIO()
     with style():
+        _fix_layout(figure)
         figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
     return buffer.getvalue()
+
+
+def _fix_layout(figure: Figure) -> None:
+    """Lay a figure out, once, and round where its panels came to lie.
+
+    The solver of the constrained layout orders its variables by their addresses in memory, so that
+    the last bit of a position changes from time to time, and with it digits in the PDF.
+    """
+    if figure.get_layout_engine() is None:
+        return
+    figure.draw_without_rendering()
+    places = [(axes, axes.get_position(original=True).bounds) for axes in figure.axes]
+    figure.set_layout_engine("none")
+    for axes, bounds in places:
+        axes.set_position([round(edge, 7) for edge in bounds])

@@ -36,14 +36,7 @@ def render(
     chapters: Sequence[Chapter], folder: Path, studies: Sequence[GradientsSection] = ()
 ) -> str:
     """Return the report of `chapters`; what it links to is named relative to `folder`."""
-    environment = Environment(
-        loader=PackageLoader("perturb.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    template = environment.get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     return template.render(
         title=_title(chapters),
         smoke=any(_smoke(chapter.table) for chapter in chapters),
@@ -57,6 +50,17 @@ def render(
         },
         verdicts=display.VERDICTS,
         results=folder.as_posix(),
+    )
+
+
+def environment() -> Environment:
+    """Return where the templates of this room are found, and how they are filled in."""
+    return Environment(
+        loader=PackageLoader("perturb.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
     )
 
 
@@ -105,7 +109,7 @@ def _gradients(study: GradientsSection) -> dict[str, Any]:
 
 def _pictures(pictures: Sequence[Picture]) -> list[dict[str, str]]:
     return [
-        {"title": p.title, "caption": p.caption, "name": p.name, "source": _embedded(p.png)}
+        {"title": p.title, "caption": p.caption, "name": p.name, "source": embedded(p.png)}
         for p in pictures
         if p.png
     ]
@@ -131,7 +135,8 @@ def _landscapes(chapter: Chapter, folder: Path) -> dict[str, Any] | None:
     }
 
 
-def _embedded(path: Path) -> str:
+def embedded(path: Path) -> str:
+    """Return a PNG as the address of an image that holds it."""
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 

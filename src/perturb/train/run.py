@@ -125,12 +125,18 @@ def make_feeds(
     }
 
 
-def run(specification: RunSpecification, files: RunFiles, *, save_seconds: float = 60.0) -> None:
+def run(
+    specification: RunSpecification,
+    files: RunFiles,
+    *,
+    save_seconds: float = 60.0,
+    keep_state: bool = False,
+) -> None:
     """Train one run and write its folder: record, epochs, batches, weights, timing, checkpoints.
 
     Its state is saved at the end of an epoch where `save_seconds` went by since the last time, and
-    when SIGTERM or SIGINT comes; a run that finds one goes on from there to the same bits. What is
-    computed does not depend on it.
+    when SIGTERM or SIGINT comes; a run that finds one goes on from there to the same bits. With
+    `keep_state` the last one is kept when the run is finished. What is computed depends on neither.
 
     Raises PerturbError where the data or the initial weights are missing, corrupt or do not fit,
     where an unfinished state was made by something else, and after a signal.
@@ -188,7 +194,7 @@ def run(specification: RunSpecification, files: RunFiles, *, save_seconds: float
         outputs["files"] = _write(files, outcome)
         record |= _result(outcome, optimizer, len(feeds["train"]))
         write_json(files.record, record | {"sha256": inputs | outputs, "code": modules})
-        folder.clear()
+        folder.finish(keep_state)
         progress.end(record["status"], _divergence(outcome))
 
 

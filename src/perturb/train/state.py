@@ -31,6 +31,7 @@ from perturb.files import write_atomically
 from perturb.models.weights import load_weights, save_weights, sha256_weights
 from perturb.train.engine import Outcome
 from perturb.train.history import BATCH_SERIES, History
+from perturb.train.packs import FINISHED
 
 KEPT = 2
 
@@ -147,7 +148,13 @@ class StateFolder:
             except ValueError as error:
                 _set_aside(path, str(error))
                 continue
-            self._check(path, numbers["fingerprint"])
+            try:
+                self._check(path, numbers["fingerprint"])
+            except PerturbError:
+                if not (self.path / FINISHED).exists():
+                    raise
+                self._empty()  # nothing is lost: the run is asked for anew
+                return None
             state = State.join(tensors, numbers)
             if self._load_checkpoints(state, numbers["checkpoints"]):
                 self.state = state
@@ -183,14 +190,24 @@ class StateFolder:
             old.unlink()
         return int(states[0].stem[5:]) if states else 0
 
-    def clear(self) -> None:
-        """Remove the folder, and the folders above it that are empty then: the run is finished."""
-        for path in self.path.iterdir():
-            if path.name != "lock":  # last, for it is held
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        (self.path / "lock").unlink()
+    def finish(self, keep: bool = False) -> None:
+        """The run is finished: remove the folder, and the folders above it that are empty then.
+
+        With `keep`, save the last state and mark it instead: made again, the run trains nothing.
+        """
+        if keep:
+            self.save()
+            (self.path / FINISHED).touch()
+            return
+        self._empty()
+        (self.path / "lock").unlink()  # last, for it is held
         with suppress(OSError):
             os.removedirs(self.path)
+
+    def _empty(self) -> None:
+        for path in self.path.iterdir():
+            if path.name != "lock":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _states(self) -> list[Path]:
         """Return the states, the newest first."""

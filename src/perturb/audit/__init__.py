@@ -1,0 +1,1 @@
+"""Audits: what a folder of result files, somebody else's or one's own, can carry."""

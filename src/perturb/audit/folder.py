@@ -1,0 +1,24 @@
+"""Which files an audit is of. Pure, so that planning stays fast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from perturb.errors import PerturbError
+
+
+def paths_of(folder: str | Path) -> list[Path]:
+    """Return every file below `folder`, sorted; PerturbError where there is no folder or no file.
+
+    Broken links count as files: they are reported as unreadable.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise PerturbError(
+            f"{folder}: no such folder of result files. Put them there, or name another folder "
+            "in the configuration (audits.<name>.folder; a relative path starts at data_root)."
+        )
+    found = sorted(path for path in folder.rglob("*") if not path.is_dir())
+    if not found:
+        raise PerturbError(f"{folder}: the folder of result files is empty. Put them there.")
+    return found

@@ -1,0 +1,156 @@
+"""A few real steps on this machine's device, where no finished run says what one costs."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from perturb import models, optim
+from perturb.config import RunSpecification
+from perturb.data.feeding import Feed
+from perturb.errors import PerturbError
+from perturb.files import read_json, write_json
+from perturb.planning.sizes import Shape
+from perturb.train.determinism import describe_device, find_device, make_deterministic
+from perturb.train.engine import evaluate, train
+
+_LEARNING_RATE = 1e-3  # the images are noise; a step takes as long whatever it learns
+_PATIENCE = 60.0  # seconds: a device that would take longer is timed on a tenth of each batch
+_SHARE = 10
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What steps took: seconds of a step with one gradient, with two, and of an evaluated batch.
+
+    `images` is how many a timed step had; where less than a batch, its seconds are scaled to one.
+    `start_seconds`: of making the model and its data. `weights_bytes`: of one file of weights.
+    """
+
+    device: str
+    model: str
+    shape: Shape
+    batch_size: int
+    threads: int
+    augment: str
+    steps: int
+    images: int
+    one_gradient: float
+    two_gradients: float
+    evaluation_batch: float
+    start_seconds: float
+    weights_bytes: int
+
+
+def device_here(specification: RunSpecification) -> str:
+    """Return in words the device that a run would use on this machine."""
+    return describe_device(find_device(specification.device))
+
+
+def calibrate(
+    specification: RunSpecification, shape: Shape, folder: Path, steps: int = 3
+) -> Calibration:
+    """Return what steps of runs like `specification` take here; measured once, kept in `folder`.
+
+    Three epochs of the training loop on random images of the data's shape, `steps` batches each,
+    with plain SGD and with PUGD; the faster of the last two counts, the first warms up.
+    """
+    device = device_here(specification)
+    slug = re.sub(r"\W+", "-", device).strip("-").lower()
+    path = folder / specification.dataset / specification.model / f"{slug}.json"
+    if path.exists():
+        kept = read_json(path, "Delete the file and plan again to measure anew.")
+        found = Calibration(**(kept | {"shape": Shape(**kept["shape"])}))
+        if _same_work(found, specification, shape, steps):
+            return found
+    found = _patiently(specification, shape, device, steps)
+    write_json(path, asdict(found))
+    return found
+
+
+def _same_work(
+    found: Calibration, specification: RunSpecification, shape: Shape, steps: int
+) -> bool:
+    names = ("batch_size", "threads", "augment")
+    same = all(getattr(found, name) == getattr(specification, name) for name in names)
+    return same and (found.shape, found.steps) == (shape, steps)
+
+
+def _patiently(
+    specification: RunSpecification, shape: Shape, device: str, steps: int
+) -> Calibration:
+    """Measure on full batches, or on a tenth of each where those would take too long."""
+    batch = min(specification.batch_size, shape.train)
+    start = time.perf_counter()
+    tenth = _measure(specification, shape, device, 1, -(-batch // _SHARE))
+    if (time.perf_counter() - start) * _SHARE * steps > _PATIENCE:
+        return replace(tenth, steps=steps)
+    return _measure(specification, shape, device, steps, batch)
+
+
+def _measure(
+    specification: RunSpecification, shape: Shape, device: str, steps: int, images: int
+) -> Calibration:
+    make_deterministic(specification.threads)
+    on = find_device(specification.device)
+    start = time.perf_counter()
+    smaller = replace(specification, batch_size=images)
+    train_feed = _feed(smaller, shape, steps * images, on)
+    test_feed = _feed(replace(smaller, augment="none"), shape, images, on)
+    feeds = {"train": train_feed, "validation": test_feed, "test": test_feed}
+    shaped = (shape.num_classes, shape.image_size, shape.channels)
+    model = models.build(specification.model, *shaped).to(on)
+    start_seconds = time.perf_counter() - start
+    steps_of, evaluations = {}, []
+    for rule in ("sgd", "pugd"):
+        optimizer = optim.build(f"{rule}_3", model.parameters(), lr=_LEARNING_RATE)
+        outcome = train(model, optimizer, feeds, epochs=3)
+        if len(outcome.seconds) < 3:
+            raise PerturbError(
+                f"plan: calibration of {specification.model} diverged on random images. "
+                "Train one run to its end; the plan then takes its timing."
+            )
+        evaluations += [_seconds_to_evaluate(model, test_feed) for _ in range(2)]
+        steps_of[rule] = min(outcome.seconds[1:])
+    scale = min(specification.batch_size, shape.train) / images
+    evaluated = min(evaluations)
+    return Calibration(
+        device=device,
+        model=specification.model,
+        shape=shape,
+        batch_size=specification.batch_size,
+        threads=specification.threads,
+        augment=specification.augment,
+        steps=steps,
+        images=images,
+        one_gradient=scale * max(steps_of["sgd"] - evaluated, 0.0) / steps,
+        two_gradients=scale * max(steps_of["pugd"] - evaluated, 0.0) / steps,
+        evaluation_batch=scale * evaluated,
+        start_seconds=start_seconds,
+        weights_bytes=sum(t.numel() * t.element_size() for t in model.state_dict().values()),
+    )
+
+
+def _feed(specification: RunSpecification, shape: Shape, images: int, device: torch.device) -> Feed:
+    random = np.random.default_rng(0)
+    size = (images, shape.image_size, shape.image_size, shape.channels)
+    return Feed(
+        random.integers(0, 256, size, dtype=np.uint8),
+        random.integers(0, shape.num_classes, images),
+        batch_size=specification.batch_size,
+        mean=[0.5] * shape.channels,
+        std=[0.25] * shape.channels,
+        device=device,
+        augment=specification.augment,
+    )
+
+
+def _seconds_to_evaluate(model: torch.nn.Module, feed: Feed) -> float:
+    start = time.perf_counter()
+    evaluate(model, feed)
+    return time.perf_counter() - start

@@ -1,0 +1,72 @@
+"""The audit as a user asks for it: a folder, a few lines of configuration, a target."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from perturb.audit.simulation import make_folder
+from perturb.figures.catalogue import AUDIT
+
+from .test_workflow import hashes, one_message
+
+PATTERN = r"(?P<method>[^/]+)-(?P<seed>\d+)\.json"
+
+
+def settings(folder, **others):
+    return {"audits": {"mine": {"folder": str(folder), "pattern": PATTERN} | others}}
+
+
+def test_an_audit_makes_its_tables_figures_and_page_the_same_each_time(make_checkout, tmp_path):
+    truth = make_folder(tmp_path / "mine", 0)
+    made = []
+    for name in ("one", "two"):
+        checkout = make_checkout(name, values=settings(tmp_path / "mine"))
+        done = checkout.snakemake("--", "results/audit/mine.html")
+        assert done.returncode == 0, done.stderr
+        made.append(hashes(checkout.results))
+    assert made[0] == made[1]
+    figures = {f"figures/audit_mine/{name}.{kind}" for name in AUDIT for kind in ("pdf", "png")}
+    tables = {f"audit/mine.{kind}" for kind in ("html", "md", "csv", "claims.csv")}
+    assert set(made[0]) == figures | tables
+    files = pd.read_csv(checkout.results / "audit" / "mine.csv")
+    assert len(files) == len(list((tmp_path / "mine").iterdir()))
+    claims = pd.read_csv(checkout.results / "audit" / "mine.claims.csv")
+    assert set(claims["method"]) >= set(truth.effects) - {"pugd_60"}
+    assert np.isfinite(claims["last_epoch_difference"]).all()
+    assert str(tmp_path) not in (checkout.results / "audit" / "mine.html").read_text()
+    again = checkout.snakemake("--", "results/audit/mine.html")
+    assert "Nothing to be done" in again.stdout + again.stderr
+    (tmp_path / "mine" / "pugd_60-9.json").write_bytes(
+        (tmp_path / "mine" / "pugd_60-0.json").read_bytes()
+    )
+    again = checkout.snakemake("--", "results/audit/mine.csv")
+    assert again.returncode == 0, again.stderr
+    assert len(pd.read_csv(checkout.results / "audit" / "mine.csv")) == len(files) + 1
+
+
+def test_the_preconfigured_audit_needs_its_folder_only(make_checkout, real_data):
+    if not (real_data / "cv_rts-results").is_dir():
+        pytest.skip("PERTURB_TEST_DATA holds no cv_rts-results")
+    checkout = make_checkout(values={"data_root": str(real_data)})
+    done = checkout.snakemake("--", "results/audit/cv_rts.html")
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(checkout.results / "audit" / "cv_rts.csv")) == 118
+    page = (checkout.results / "audit" / "cv_rts.html").read_text()
+    assert "None of 11 headline claims holds; 10 within noise" in page
+
+
+@pytest.mark.parametrize(
+    ("values", "target", "parts"),
+    [
+        ({}, "cv_rts", ["resources/data/cv_rts-results: no such folder", "audits.<name>.folder"]),
+        ({}, "cv_rt", ["no audit 'cv_rt'", "Did you mean 'cv_rts'?"]),
+        (settings("."), "mine", ["none of", "Change audits.mine.pattern"]),
+        (settings(".", repeets="same_name"), "mine", ["Did you mean 'repeats'?"]),
+        (settings(".", repeats="same name"), "mine", ["Did you mean 'same_name'?"]),
+    ],
+)
+def test_a_mistake_is_one_message(make_checkout, values, target, parts):
+    checkout = make_checkout(values=values)
+    (checkout.path / "resources" / "data").mkdir(parents=True)
+    (checkout.path / "resources" / "data" / "note.txt").write_text("not a result")
+    one_message(checkout.snakemake("--", f"results/audit/{target}.html"), *parts)

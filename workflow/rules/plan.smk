@@ -1,0 +1,15 @@
+# What a target costs, and which seeds a budget buys: a target of its own, `snakemake plan`.
+# Its files under <results>/plan follow from timings, so no rule's output waits for them.
+rule plan:
+    log:
+        "<logs>/plan.log",
+    localrule: True
+    conda:
+        "../../envs/perturb.yaml"
+    params:
+        results=str(RESULTS),
+        benchmarks=workflow.pathvars.apply("<benchmarks>"),
+        schema=str(ROOT / "config" / "schema.yaml"),
+        configfiles=[os.path.relpath(path) for path in workflow.overwrite_configfiles],
+    script:
+        "../scripts/plan.py"

@@ -1,0 +1,26 @@
+"""Audit a folder of result files: its tables, figures and page."""
+
+from pathlib import Path
+
+from perturb.scripting import user_errors
+
+with user_errors(snakemake.log[0]):
+    from perturb.analysis.formats import csv_text
+    from perturb.audit import formats
+    from perturb.audit.study import build
+    from perturb.config import AuditPlan
+    from perturb.figures.audit import FIGURES, draw
+    from perturb.figures.style import save
+    from perturb.files import write_text
+    from perturb.report import audit as page
+
+    out = snakemake.output
+    audit = build(AuditPlan.from_json(snakemake.params.plan))
+    write_text(out.csv, csv_text(formats.files_frame(audit)))
+    write_text(out.claims, csv_text(formats.claims_frame(audit)))
+    write_text(out.md, formats.markdown(audit))
+    for name, pdf, png in zip(FIGURES, out.pdf, out.png, strict=True):
+        figure = draw(name, audit)
+        save(figure, pdf)
+        save(figure, png)
+    page.write(audit, dict(zip(FIGURES, map(Path, out.png), strict=True)), out.html)
