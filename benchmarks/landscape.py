@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import copy
 import statistics
-import time
 from collections.abc import Callable
 
 import loss_landscapes
 import numpy as np
 import torch
+from benchmarks.timing import matrix_rate, timed
 from loss_landscapes.metrics.metric import Metric
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
@@ -37,28 +37,6 @@ EXPECTED = {
     ("cnn", "plain"): "at least 8",
     ("resnet18", "floor"): "at least 0.7",
 }
-
-
-def matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """Return the best rate of a square matrix product, FLOPs a second."""
-    best = 0.0
-    for size in (512, 1024, 2048) if device.type == "cpu" else (4096, 8192):
-        a, b = torch.randn(2, size, size, device=device, dtype=dtype)
-        for _ in range(5):
-            seconds = timed(lambda a=a, b=b: a @ b, device)
-            best = max(best, 2 * size**3 / seconds)
-    return best
-
-
-def timed(way: Callable[[], object], device: torch.device) -> float:
-    """Return the seconds that `way` takes, the device's work included."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    way()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 class BatchedLoss(Metric):

@@ -427,6 +427,7 @@ def _draw_layer(axes: Axes, frame: pd.DataFrame, looks: dict[tuple[str, float], 
     axes.axhline(0, color=GREY, linewidth=0.6)
     axes.set_xscale("log")
     axes.set_xticks([1e-5, 1e-3, 1e-1])
+    axes.minorticks_off()
     axes.text(0.03, 0.04, "\n".join(texts), transform=axes.transAxes, fontsize=6.5, color=GREY)
 
 

@@ -19,6 +19,8 @@ STOCHASTIC = ("Estimator", "Evaluations an input", "Bias", "Bias by chance", "Re
 LAYERS = ("Model", "Layer", "Weights", "Estimator", "eps", "Cosine to STE", "Half to half",
           "Best decrease", "At learning rate")  # fmt: skip
 
+_TEXTS = ("windows", "mixed", "log_verdict")
+
 
 @dataclass(frozen=True)
 class GradientsSection:
@@ -71,7 +73,7 @@ def _section(
             )
         return pd.read_csv(by_name[name + ending], keep_default_na=ending == ".csv")
 
-    main = read(".csv").fillna({"windows": "", "mixed": "", "log_verdict": ""})
+    main = read(".csv").astype(dict.fromkeys(_TEXTS, object)).fillna(dict.fromkeys(_TEXTS, ""))
     pictures = [
         Picture(
             figure,
