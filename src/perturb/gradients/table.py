@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from perturb.analysis import display
 from perturb.analysis.formats import csv_text as csv
 from perturb.analysis.formats import escape
+from perturb.analysis.statistics import holm, paired_difference
 from perturb.errors import PerturbError
 from perturb.files import read_json, sha256_file, sha256_json
 
@@ -81,11 +82,13 @@ def build(material: Material, published: dict[str, dict[str, float]]) -> pd.Data
     """Return the table: a row a dimension, state, estimator and number of evaluations.
 
     Decreases are means over initialisations and batches with their standard deviation; `to_cdg`
-    the paired difference to the coordinate gradient with its 95 % t interval over batches, of
-    means over initialisations.
+    the paired difference to the coordinate gradient, of initialisations' means, with its 95 % t
+    interval and p-value, alone and after Holm's correction over the table.
     """
     rows = []
-    reference = material.batches.query("estimator == 'cdg'").set_index([*CELL, "seed", "batch"])
+    by_seed = [*CELL, "seed"]
+    cdg = material.batches[material.batches["estimator"] == "cdg"]
+    reference = cdg.groupby(by_seed)["decrease_hidden"].mean()
     for arm, frame in material.batches.groupby(ARM, sort=False):
         what = dict(zip(ARM, arm, strict=True))
         windows = sorted(frame["window"].unique(), reverse=True)
@@ -94,15 +97,16 @@ def build(material: Material, published: dict[str, dict[str, float]]) -> pd.Data
         row["learning_rates"] = _range(frame["learning_rate_hidden"])
         for name in [name for name in frame if name.startswith("decrease_")]:
             row |= {f"{name}_mean": frame[name].mean(), f"{name}_sd": frame[name].std()}
-        own = frame.set_index([*CELL, "seed", "batch"])
-        paired = own["decrease_hidden"] - reference["decrease_hidden"]
-        row |= _interval(paired.dropna().groupby("seed").mean().to_numpy())
+        row |= _against(frame, reference.loc[arm[:2]])
         for layer in LAYERS:
             row[f"cosine_to_cdg_layer_{layer}"] = frame[f"cosine_layer_{layer}"].mean()
         for layer in LAYERS:
             row[f"cdg_reliability_layer_{layer}"] = frame[f"reliability_layer_{layer}"].mean()
         rows.append(row | _log(row, published))
     table = order(pd.DataFrame(rows))
+    others = table["estimator"] != "cdg"
+    p_values = [None if pd.isna(p) else p for p in table.loc[others, "to_cdg_p_value"]]
+    table.loc[others, "to_cdg_p_value_holm"] = np.array(holm(p_values), dtype=float)
     table["mixed"] = _mixed(material.records)
     return table
 
@@ -112,14 +116,16 @@ def _range(values: pd.Series) -> str:
     return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
 
 
-def _interval(differences: np.ndarray) -> dict[str, float]:
-    """Return mean and 95 % t interval of the initialisations' differences: they are the sample."""
-    mean = differences.mean()
-    half = np.nan
-    if len(differences) > 1:
-        error = differences.std(ddof=1) / len(differences) ** 0.5
-        half = stats.t.ppf(0.975, len(differences) - 1) * error
-    return {"to_cdg_mean": mean, "to_cdg_ci95_low": mean - half, "to_cdg_ci95_high": mean + half}
+def _against(frame: pd.DataFrame, reference: pd.Series) -> dict[str, float | None]:
+    """Return the paired difference to the coordinate gradient: initialisations are the sample."""
+    own = frame.groupby("seed")["decrease_hidden"].mean()
+    found = paired_difference(own.to_dict(), reference.to_dict())
+    return {
+        "to_cdg_mean": found.summary.mean,
+        "to_cdg_ci95_low": found.summary.low,
+        "to_cdg_ci95_high": found.summary.high,
+        "to_cdg_p_value": found.p_value,
+    }
 
 
 def _log(row: dict[str, Any], published: dict[str, dict[str, float]]) -> dict[str, Any]:
@@ -177,16 +183,18 @@ def _cdg_against_nes(table: pd.DataFrame) -> Iterable[Claim]:
         rivals = part[part["estimator"].str.startswith(("nes", "spsa"))]
         if rivals.empty:
             continue
-        # Better beyond what the initialisations leave open.
-        worse = rivals[rivals["to_cdg_ci95_low"] > 0]
-        ahead = int((rivals["to_cdg_mean"] > 0).sum())
+        better = rivals["to_cdg_mean"] > 0
+        worse = rivals[better & (rivals["to_cdg_p_value_holm"] < display.LEVEL)]
         listed = "; ".join(
             f"d {r.dimension} {r.estimator} {r.evaluations}: {r.to_cdg_mean:+.4f}"
             for r in worse.itertuples()
         )
+        most = rivals.loc[rivals["to_cdg_mean"].idxmax()]
         ours = (
-            f"{len(rivals)} arms of NES and SPSA: {ahead} with the larger mean decrease, "
-            f"{len(worse)} with a 95 % interval above CDG's" + (f" ({listed})" if listed else "")
+            f"{len(rivals)} arms of NES and SPSA: {int(better.sum())} with the larger mean "
+            f"decrease (at most {most['to_cdg_mean']:+.4f}, d {most['dimension']} "
+            f"{most['estimator']} {most['evaluations']}), {len(worse)} of them significant after "
+            "Holm's correction" + (f" ({listed})" if listed else "")
         )
         log = "CDG ahead at every d and N" if not pretrained else ""
         claim = f"CDG lowers the loss at least as much as NES at every d and N, {name}"
@@ -194,8 +202,8 @@ def _cdg_against_nes(table: pd.DataFrame) -> Iterable[Claim]:
         cdg = _arm(part, "cdg").set_index("dimension")["decrease_all_mean"]
         more = rivals["decrease_all_mean"] - rivals["dimension"].map(cdg)
         ours = (
-            f"{int((more > 0).sum())} of {len(rivals)} arms with the larger mean decrease, by "
-            f"{more.max():.4f} at most; the linear output layer decides"
+            f"{int((more > 0).sum())} of {len(rivals)} arms with the larger mean decrease (at most "
+            f"{more.max():+.4f}); the linear output layer decides"
         )
         yield Claim(f"{claim}, all layers", _said(bool((more <= 0).all())), ours, log)
 
