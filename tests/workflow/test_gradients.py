@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from .conftest import SMALL
 from .test_workflow import one_message
 
 TINY = {
@@ -32,6 +33,25 @@ def test_tables_and_figures_of_the_smoke_study_are_made(make_checkout):
     assert {"cdg", "nes_plain", "spsa", "ste_clip"} <= set(table["estimator"])
     layers = pd.read_csv(checkout.path / targets[1])
     assert set(layers["estimator"]) == {"ste", "cdg", "sign_flip"}
+
+
+def test_the_study_is_in_the_report_and_verifies(make_checkout):
+    digits = {**SMALL["rts"]["datasets"]["digits"], "landscape": {"methods": []}}
+    small = {"seeds": [0], "rts": {"datasets": {"digits": digits}}}
+    checkout = make_checkout(values=TINY | small | {"studies": ["gradients_smoke"]})
+    done = checkout.snakemake()
+    assert done.returncode == 0, done.stderr
+    page = (checkout.results / "report.html").read_text(encoding="utf-8")
+    assert 'id="gradients_smoke"' in page and page.count("gradients_smoke-") >= 7
+    tex = (checkout.results / "section.tex").read_text(encoding="utf-8")
+    assert r"\input{\perturbresults/tables/gradients_smoke.tex}" in tex
+    verify = ["--config", "verify={retrain: 0}", "--", "verify"]
+    done = checkout.snakemake(*verify)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = checkout.results / "tables/gradients_smoke.csv"
+    table.write_text(table.read_text().replace("cdg", "CDG"))
+    done = checkout.snakemake(*verify)
+    one_message(done, "perturb: verify: ", "differs", "gradients_smoke.csv")
 
 
 def test_mistakes_get_one_message(make_checkout):
