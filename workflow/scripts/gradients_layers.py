@@ -16,7 +16,7 @@ with (
     user_errors(snakemake.log[0]),
     leased_gpu(snakemake.resources.get("gpu_shares", 1), specification.device),
 ):
-    from perturb.gradients.run import RunFiles, run_layers
+    from perturb.gradients.run_layers import RunFiles, run_layers
 
     run_layers(
         specification,
