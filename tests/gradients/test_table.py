@@ -1,6 +1,7 @@
 """From runs to the table: the same bytes, numbers that can be made again, the log beside them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -98,8 +99,17 @@ def frame_of(decreases, cosine=1.0):
 )
 def test_falling_apart_is_told_from_holding(plain, verdict):
     cdg = {("cdg", 400): dict.fromkeys(plain, 0.04)}
-    claim = table._few_evaluations(frame_of(cdg | {("nes_plain", 500): plain}))
+    (claim,) = table._few_evaluations(frame_of(cdg | {("nes_plain", 500): plain}))
     assert claim.verdict == verdict
+
+
+def test_what_a_study_has_nothing_for_is_not_claimed(material, words):
+    kept = {name: getattr(material, name) for name in ("curves", "windows", "batches", "pooled")}
+    for name, frame in kept.items():
+        raw = frame["pretraining"] == 0
+        kept[name] = frame[raw & frame["estimator"].isin(["cdg", "ste_steep"])]
+    less = replace(material, **kept)
+    assert table.claims(table.build(less, words["published"]), less) == []
 
 
 def test_a_file_that_was_changed_is_refused(smoke, tmp_path):

@@ -162,10 +162,13 @@ class Claim:
 
 
 def claims(table: pd.DataFrame, material: Material) -> list[Claim]:
-    """Return the orderings that the study is about, each with its numbers."""
+    """Return the orderings that the study is about, each with its numbers.
+
+    Those that a study has no arms or networks for are left out.
+    """
     raw = table[table["pretraining"] == 0]
-    found = [*_cdg_against_nes(table), _few_evaluations(raw), *_antithetic(raw)]
-    return [*found, *_narrow_windows(material), _cosines_of_many(material)]
+    found = [*_cdg_against_nes(table), *_few_evaluations(raw), *_antithetic(raw)]
+    return [*found, *_narrow_windows(material), *_cosines_of_many(material)]
 
 
 def _arm(frame: pd.DataFrame, estimator: str, evaluations: int | None = None) -> pd.DataFrame:
@@ -208,13 +211,15 @@ def _cdg_against_nes(table: pd.DataFrame) -> Iterable[Claim]:
         yield Claim(f"{claim}, all layers", _said(bool((more <= 0).all())), ours, log)
 
 
-def _few_evaluations(raw: pd.DataFrame) -> Claim:
+def _few_evaluations(raw: pd.DataFrame) -> Iterable[Claim]:
+    if _arm(raw, "nes_plain").empty:
+        return
     fewest = int(raw.loc[raw["estimator"] == "nes_plain", "evaluations"].min())
     plain = _arm(raw, "nes_plain", fewest).set_index("dimension")["decrease_hidden_mean"]
     share = plain / _arm(raw, "cdg").set_index("dimension")["decrease_hidden_mean"]
     ok = bool((np.diff(share.to_numpy()) < 0).all()) and share.iloc[-1] < 0.5 * share.iloc[0]
     numbers = ", ".join(f"d {d}: {value:.2f}" for d, value in share.items())
-    return Claim(
+    yield Claim(
         f"Plain NES with {fewest} evaluations falls apart as d grows",
         _said(ok),
         f"its decrease over CDG's: {numbers}",
@@ -225,9 +230,12 @@ def _few_evaluations(raw: pd.DataFrame) -> Claim:
 def _antithetic(raw: pd.DataFrame) -> Iterable[Claim]:
     columns = [f"cosine_to_cdg_layer_{layer}" for layer in LAYERS[:3]]
     for evaluations in sorted(_arm(raw, "nes_antithetic")["evaluations"].unique()):
+        if _arm(raw, "nes_plain", evaluations).empty:
+            continue
         cosines = {
             kind: _arm(raw, f"nes_{kind}", evaluations).set_index("dimension")[columns]
             for kind in ("plain", "baseline", "antithetic")
+            if not _arm(raw, f"nes_{kind}", evaluations).empty
         }
         ratio = cosines["antithetic"].mean(axis=1) / cosines["plain"].mean(axis=1).clip(lower=1e-3)
         at = 16 if 16 in ratio.index else ratio.index[-1]
@@ -248,6 +256,8 @@ def _narrow_windows(material: Material) -> Iterable[Claim]:
     frame = material.windows[material.windows["pretraining"] > 0]
     for estimator, width in (("cdg", "eps"), ("nes_antithetic", "sigma")):
         part = frame[frame["estimator"] == estimator]
+        if part.empty:
+            continue
         part = part[
             part["evaluations"] == part.groupby("dimension")["evaluations"].transform("max")
         ]
@@ -269,14 +279,16 @@ def _narrow_windows(material: Material) -> Iterable[Claim]:
         )
 
 
-def _cosines_of_many(material: Material) -> Claim:
+def _cosines_of_many(material: Material) -> Iterable[Claim]:
     raw = material.pooled[material.pooled["pretraining"] == 0]
+    if _arm(raw, "ste_clip").empty:
+        return
     largest = raw["dimension"].max()
     at = 32 if (raw["dimension"] == 32).any() else largest
     part = raw[(raw["dimension"] == at) & (raw["estimator"] == "ste_clip")]
     ours = [part[f"cosine_layer_{layer}"].mean() for layer in LAYERS]
     ok = all(abs(a - b) < 0.05 for a, b in zip(ours, LOG_COSINES, strict=True))
-    return Claim(
+    yield Claim(
         "Cosine of the clipped straight-through to the coordinate gradient, four layers",
         _said(ok),
         " ".join(f"{value:.3f}" for value in ours)
