@@ -60,6 +60,12 @@ def _window_looks(windows: Sequence[float]) -> dict[float, LineStyle]:
     }
 
 
+def _window_legend(name: str, looks: dict[float, LineStyle]) -> list[tuple[str, LineStyle]]:
+    """Return a label a window, short enough for one row: the first says what they are."""
+    first = max(looks)
+    return [(f"{name} {w:g}" if w == first else f"{w:g}", drawn) for w, drawn in looks.items()]
+
+
 def _mark(material: Material) -> str:
     return SMOKE if material.scale == "smoke" else ""
 
@@ -102,7 +108,7 @@ def draw_learning_rate_cdg(material: Material) -> Figure:
             len(states),
             len(dimensions),
             panel_height=1.7,
-            legend=[(f"eps {window:g}", looks[window]) for window in looks],
+            legend=_window_legend("eps", looks),
             mark=_mark(material),
         )
         for row, state in enumerate(states):
@@ -121,7 +127,7 @@ def draw_learning_rate_cdg(material: Material) -> Figure:
 
 def draw_learning_rate_nes(material: Material) -> Figure:
     """Draw decrease against learning rate along NES, a panel a dimension, arm and N."""
-    frame = material.curves.query("pretraining == 0")
+    frame = material.curves.query("pretraining == pretraining.min()")
     frame = frame[frame["estimator"].isin(["nes_plain", "nes_antithetic"])]
     looks = _window_looks(frame["window"].unique())
     dimensions = sorted(frame["dimension"].unique())
@@ -135,7 +141,7 @@ def draw_learning_rate_nes(material: Material) -> Figure:
             len(rows),
             len(dimensions),
             panel_height=1.4,
-            legend=[(f"sigma {window:g}", looks[window]) for window in looks],
+            legend=_window_legend("sigma", looks),
             mark=_mark(material),
         )
         for row, (evaluations, estimator) in enumerate(rows):
@@ -313,7 +319,9 @@ def _cost_sheet(material: Material, frame: pd.DataFrame, costs: dict[str, str]) 
 
 def draw_cost(material: Material) -> Figure:
     """Draw decrease against evaluations of the loss and against floating-point operations."""
-    frame = material.batches.assign(operations=operations(material)).query("pretraining == 0")
+    frame = material.batches.assign(operations=operations(material)).query(
+        "pretraining == pretraining.min()"
+    )
     labels = {"evaluations": "evaluations", "operations": "operations"}
     return _cost_sheet(material, frame, labels)
 
@@ -328,7 +336,7 @@ def read_timing(path: str | Path) -> pd.DataFrame:
 def draw_seconds(material: Material, timings: pd.DataFrame) -> Figure:
     """Draw decrease against the seconds that each estimate took, raw networks."""
     keys = ["dimension", "pretraining", "seed", "batch", "estimator", "evaluations"]
-    frame = material.batches.merge(timings, on=keys).query("pretraining == 0")
+    frame = material.batches.merge(timings, on=keys).query("pretraining == pretraining.min()")
     return _cost_sheet(material, frame, {"seconds": "seconds"})
 
 
