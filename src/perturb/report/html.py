@@ -40,7 +40,6 @@ def render(chapters: Sequence[Chapter], folder: Path) -> str:
         title=_title(chapters),
         smoke=any(_smoke(chapter.table) for chapter in chapters),
         chapters=[_chapter(chapter, folder) for chapter in chapters],
-        verdicts=display.VERDICTS,
         results=folder.as_posix(),
     )
 
