@@ -113,6 +113,17 @@ def heading(table: StudyTable) -> str:
     )
 
 
+def mark(table: StudyTable) -> str:
+    """Return what must stand on every figure: that the runs are smoke, or the data partial."""
+    marks = []
+    if table.frame["scale"].str.contains("smoke").any():
+        marks.append("Smoke run: shortened training, not a result of the study")
+    partial = sorted({text for text in table.frame["data"] if text != "whole"})
+    if partial:
+        marks.append(f"data {', '.join(partial)}")
+    return ". ".join(marks)
+
+
 def known(value: Any) -> bool:
     """Return whether a cell of a table holds a number."""
     return value is not None and not math.isnan(value)

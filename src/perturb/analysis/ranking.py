@@ -83,10 +83,10 @@ def friedman(accuracies: np.ndarray) -> float:
     (Demsar 2006).
     """
     datasets, methods = accuracies.shape
+    if not np.ptp(accuracies, axis=1).any():
+        return 1.0  # all methods tie on every data set
     chi_square = stats.friedmanchisquare(*accuracies.T).statistic
     left = datasets * (methods - 1) - chi_square
-    if np.isnan(chi_square):
-        return 1.0  # all methods tie on every data set
     if left <= 0:
         return 0.0
     statistic = (datasets - 1) * chi_square / left
