@@ -154,6 +154,17 @@ def test_planning_needs_no_data_and_trains_once_a_method_and_seed(make_checkout)
     assert counts["prepare_data"] == "1"
 
 
+def test_two_data_sets_are_ranked_and_one_is_not(make_checkout):
+    checkout = make_checkout(values=None)
+    for datasets, jobs in (("digits", 0), ("digits,cifar10", 1)):
+        done = checkout.snakemake("-n", "--config", f"datasets=[{datasets}]")
+        assert done.returncode == 0, done.stderr
+        assert (
+            done.stdout.count("\nrule ranking:") + done.stdout.count("localrule ranking:") == jobs
+        )
+    one_message(checkout.snakemake("-n", "--", "results/tables/rts_ranking.csv"), "two data sets")
+
+
 def test_missing_data_stop_with_one_message_that_says_what_to_put_where(make_checkout):
     checkout = make_checkout(values=None)
     done = checkout.snakemake("--", "results/tables/cifar100.csv")
