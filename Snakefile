@@ -29,6 +29,7 @@ rule all:
             for kind in TABLE_KINDS
         ],
         [figure for dataset in CONFIG.datasets for figure in figures_of(dataset)],
+        ranking_files("csv", "md", "tex", "pdf", "png"),
 
 
 include: "workflow/rules/data.smk"
@@ -36,6 +37,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/landscape.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/ranking.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/audit.smk"
 include: "workflow/rules/verify.smk"

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from perturb import code
-from perturb.analysis import formats, provenance, tables
+from perturb.analysis import formats, provenance, ranking, tables
 from perturb.analysis.runs import check_file, collect, read_record
 from perturb.config import Config, RunSpecification
 from perturb.data import load
 from perturb.errors import PerturbError
 from perturb.figures import landscape, landscape_page, registry, style
+from perturb.figures import ranking as ranking_figure
 from perturb.figures.material import gather
 from perturb.landscape import directions, vtk
 from perturb.landscape import provenance as landscape_provenance
@@ -31,6 +32,7 @@ from perturb.landscape.files import read_plane
 from perturb.models.weights import load_weights, sha256_weights
 from perturb.report import html, section
 from perturb.report.material import chapters
+from perturb.report.material import ranking as ranking_of
 from perturb.train.determinism import describe_device, find_device, versions
 from perturb.train.run import RunFiles, run
 
@@ -143,8 +145,9 @@ def verify(
     for study in studies:
         _tables(found, study)
         _figures(found, study)
-    _others(found, studies)
-    _report(found, [study for study in studies if study.asked])
+    ranked = _ranking(found, [study for study in studies if study.asked])
+    _others(found, studies, ranked)
+    _report(found, [study for study in studies if study.asked], ranked)
     _retrain(found, config, records, retrain, seed)
     return found
 
@@ -372,21 +375,50 @@ def _figures(found: Verification, study: Study) -> None:
             found.compare("figures", path, made)
 
 
-def _others(found: Verification, studies: Sequence[Study]) -> None:
+def _ranking(found: Verification, studies: Sequence[Study]) -> list[Path]:
+    """Make the ranking over data sets again and compare it; return its files, if it has any."""
+    if len(studies) < 2:
+        return []
+    name = f"{studies[0].plan['study']}_ranking"
+    table = found.results / "tables" / name
+    picture = found.results / "figures" / studies[0].plan["study"] / "ranking"
+    try:
+        read = [
+            tables.read(found.results / "tables" / f"{study.dataset}.csv", study.plan)
+            for study in studies
+        ]
+        frame = ranking.build(read)
+    except (PerturbError, FileNotFoundError) as error:
+        found.find("tables", "uncompared", table.with_suffix(".csv"), error)
+    else:
+        for kind, text in ranking.texts(frame, studies[0].plan["study"]).items():
+            found.compare("tables", table.with_suffix(f".{kind}"), text)
+        drawn = ranking_figure.draw(frame, read)
+        for kind in ("pdf", "png"):
+            found.compare("figures", picture.with_suffix(f".{kind}"), style.render(drawn, kind))
+    return [
+        *(table.with_suffix(f".{kind}") for kind in ("csv", "md", "tex")),
+        *(picture.with_suffix(f".{kind}") for kind in ("pdf", "png")),
+    ]
+
+
+def _others(found: Verification, studies: Sequence[Study], ranked: Sequence[Path]) -> None:
     """Find tables and figures that no study makes."""
     names = {name for s in studies for name in (s.dataset, f"landscape_{s.dataset}")}
     for path in sorted((found.results / "tables").glob("[!.]*")):
-        if path.name.partition(".")[0] not in names and not any(
-            path.name.startswith(f"{name}.") for name in names
+        if (
+            path not in ranked
+            and path.name.partition(".")[0] not in names
+            and not any(path.name.startswith(f"{name}.") for name in names)
         ):
             found.find("tables", "unknown", path)
-    known = {Path(path) for study in studies for path in study.figures}
+    known = {*ranked, *(Path(path) for study in studies for path in study.figures)}
     for path in sorted((found.results / "figures").rglob("[!.]*")):
         if path.is_file() and path not in known:
             found.find("figures", "unknown", path)
 
 
-def _report(found: Verification, studies: Sequence[Study]) -> None:
+def _report(found: Verification, studies: Sequence[Study], ranked: Sequence[Path]) -> None:
     """Make the report and the section again from tables and figures, and compare them."""
     files = {"report.html": html.render, "section.tex": section.render}
     if found.wrong("tables", "figures"):
@@ -402,7 +434,8 @@ def _report(found: Verification, studies: Sequence[Study]) -> None:
         [page for study in studies for page in study.pages],
     )
     for name, render in files.items():
-        found.compare("report", found.results / name, render(parts, found.results))
+        made = render(parts, found.results, ranking_of(ranked))
+        found.compare("report", found.results / name, made)
 
 
 def _retrain(

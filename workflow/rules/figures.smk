@@ -14,7 +14,7 @@ rule figure:
     benchmark:
         "<benchmarks>/figures/{dataset}/{figure}.tsv"
     wildcard_constraints:
-        figure="(?!landscape_)[^/]+",
+        figure="(?!landscape_|ranking)[^/]+",
     localrule: True
     conda:
         "../../envs/perturb.yaml"

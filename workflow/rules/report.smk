@@ -11,10 +11,9 @@ RESULTS_OF_ALL = dict(
         for dataset in CONFIG.datasets
         for path in figures_of(dataset, kinds=["pdf", "png"])
     ],
+    ranking=ranking_files("csv", "pdf", "png"),
 )
-PLANS_OF_ALL = json.dumps(
-    [json.loads(plan_of(dataset)) for dataset in CONFIG.datasets], sort_keys=True
-)
+PLANS_OF_ALL = plans_of_all()
 
 
 rule section:

@@ -12,28 +12,29 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from perturb.analysis import display
+from perturb.analysis import ranking as rankings
 from perturb.analysis.tables import StudyTable
 from perturb.files import write_text
 from perturb.landscape import table as scalars
-from perturb.report.material import Chapter
+from perturb.report.material import Chapter, Ranking
 from perturb.report.sentences import findings, what_was_run
 
 _BAR = 120  # user units across the picture of a difference, zero in the middle
 
 
-def write(chapters: Sequence[Chapter], path: str | Path) -> None:
-    """Write the report of `chapters` to `path`."""
-    write_text(path, render(chapters, Path(path).parent))
+def write(chapters: Sequence[Chapter], path: str | Path, ranking: Ranking | None = None) -> None:
+    """Write the report of `chapters`, and of the ranking over them, to `path`."""
+    write_text(path, render(chapters, Path(path).parent, ranking))
 
 
-def render(chapters: Sequence[Chapter], folder: Path) -> str:
+def render(chapters: Sequence[Chapter], folder: Path, ranking: Ranking | None = None) -> str:
     """Return the report of `chapters`; what it links to is named relative to `folder`."""
     template = environment().get_template("report.html.j2")
     return template.render(
         title=_title(chapters),
         smoke=any(_smoke(chapter.table) for chapter in chapters),
         chapters=[_chapter(chapter, folder) for chapter in chapters],
-        verdicts=display.VERDICTS,
+        ranking=_ranking(ranking) if ranking else None,
         results=folder.as_posix(),
     )
 
@@ -47,6 +48,14 @@ def environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+
+
+def _ranking(ranking: Ranking) -> dict[str, Any]:
+    return {
+        "cells": rankings.cells(ranking.frame),
+        "caption": rankings.caption(ranking.frame),
+        "picture": {"caption": ranking.picture.caption, "source": embedded(ranking.picture.png)},
+    }
 
 
 def _title(chapters: Sequence[Chapter]) -> str:
