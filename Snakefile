@@ -36,6 +36,7 @@ rule all:
             for paths in gradients_results(study).values()
             for path in paths
         ],
+        ranking_files("csv", "md", "tex", "pdf", "png"),
 
 
 include: "workflow/rules/data.smk"
@@ -44,6 +45,7 @@ include: "workflow/rules/landscape.smk"
 include: "workflow/rules/gradients.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/ranking.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/audit.smk"
 include: "workflow/rules/verify.smk"

@@ -43,6 +43,16 @@ def test_lr_is_short_for_learning_rate_wherever_it_stands(make, raw_config, lr, 
     assert make(raw_config).run("digits", "cnn", "sgd_30", 0).learning_rate == 0.3
 
 
+def test_the_margin_of_equivalence_reaches_the_plan_and_must_be_positive(make, raw_config):
+    raw_config["equivalence_margin"] = 0.3
+    assert make(raw_config).plan("rts", "digits")["equivalence_margin"] == 0.3
+    del raw_config["equivalence_margin"]
+    assert make(raw_config).plan("rts", "digits")["equivalence_margin"] == 0.5
+    raw_config["equivalence_margin"] = 0
+    with pytest.raises(PerturbError, match="config, equivalence_margin"):
+        make(raw_config)
+
+
 def test_a_data_set_of_ones_own_takes_over_another_ones_methods(make, raw_config):
     raw_config["rts"]["datasets"]["mine"] = {"like": "digits", "seeds": [5]}
     config = make(raw_config)

@@ -248,6 +248,7 @@ class Config:
             "partial_data": self.values.get("partial_data", False),
             "protocol": (self.values["train"] | entry.get("train", {})).get("protocol", "from400"),
             "reference": entry["reference"],
+            "equivalence_margin": self.values.get("equivalence_margin", 0.5),
             "sgd": entry.get("sgd"),
             "sgd_double": entry.get("sgd_double"),
             "landscape": self.landscape(dataset),

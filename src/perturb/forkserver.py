@@ -41,6 +41,8 @@ PRELOADED = (
     "snakemake.script",
     "yaml",
     "jsonschema",
+    "pandas",
+    "PIL.Image",
 )
 OWNER = "PERTURB_FORKSERVER_OWNER"
 FORKED = "PERTURB_FORKED"

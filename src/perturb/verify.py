@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from perturb import code
-from perturb.analysis import formats, provenance, tables
+from perturb.analysis import formats, provenance, ranking, tables
 from perturb.analysis.runs import check_file, collect, read_record
 from perturb.config import Config, RunSpecification
 from perturb.data import load
 from perturb.errors import PerturbError
 from perturb.figures import gradients as gradients_figures
 from perturb.figures import landscape, landscape_page, registry, style
+from perturb.figures import ranking as ranking_figure
 from perturb.figures.material import gather
 from perturb.gradients import table as gradients_table
 from perturb.gradients.settings import Stochastic
@@ -36,6 +37,7 @@ from perturb.models.weights import load_weights, sha256_weights
 from perturb.report import html, section
 from perturb.report.gradients import sections
 from perturb.report.material import chapters
+from perturb.report.material import ranking as ranking_of
 from perturb.train.determinism import describe_device, find_device, versions
 from perturb.train.run import RunFiles, run
 
@@ -172,8 +174,9 @@ def verify(
         _figures(found, study)
     for of_gradients in gradients:
         _gradients(found, of_gradients)
-    _others(found, studies, gradients)
-    _report(found, [study for study in studies if study.asked], gradients)
+    ranked = _ranking(found, [study for study in studies if study.asked])
+    _others(found, studies, ranked, gradients)
+    _report(found, [study for study in studies if study.asked], ranked, gradients)
     _retrain(found, config, records, retrain, seed)
     return found
 
@@ -442,22 +445,59 @@ def _gradients(found: Verification, study: Gradients) -> None:
                 found.compare(part, path, made)
 
 
-def _others(found: Verification, studies: Sequence[Study], gradients: Sequence[Gradients]) -> None:
+def _ranking(found: Verification, studies: Sequence[Study]) -> list[Path]:
+    """Make the ranking over data sets again and compare it; return its files, if it has any."""
+    if len(studies) < 2:
+        return []
+    name = f"{studies[0].plan['study']}_ranking"
+    table = found.results / "tables" / name
+    picture = found.results / "figures" / studies[0].plan["study"] / "ranking"
+    try:
+        read = [
+            tables.read(found.results / "tables" / f"{study.dataset}.csv", study.plan)
+            for study in studies
+        ]
+        frame = ranking.build(read)
+    except (PerturbError, FileNotFoundError) as error:
+        found.find("tables", "uncompared", table.with_suffix(".csv"), error)
+    else:
+        for kind, text in ranking.texts(frame, studies[0].plan["study"]).items():
+            found.compare("tables", table.with_suffix(f".{kind}"), text)
+        drawn = ranking_figure.draw(frame, read)
+        for kind in ("pdf", "png"):
+            found.compare("figures", picture.with_suffix(f".{kind}"), style.render(drawn, kind))
+    return [
+        *(table.with_suffix(f".{kind}") for kind in ("csv", "md", "tex")),
+        *(picture.with_suffix(f".{kind}") for kind in ("pdf", "png")),
+    ]
+
+
+def _others(
+    found: Verification,
+    studies: Sequence[Study],
+    ranked: Sequence[Path],
+    gradients: Sequence[Gradients],
+) -> None:
     """Find tables and figures that no study makes."""
     names = {name for s in studies for name in (s.dataset, f"landscape_{s.dataset}")}
-    made = {Path(path) for study in gradients for path in study.tables}
+    made = {*ranked, *(Path(path) for study in gradients for path in study.tables)}
     for path in sorted(set((found.results / "tables").glob("[!.]*")) - made):
         if path.name.partition(".")[0] not in names and not any(
             path.name.startswith(f"{name}.") for name in names
         ):
             found.find("tables", "unknown", path)
-    known = {Path(path) for study in [*studies, *gradients] for path in study.figures}
+    known = {*ranked, *(Path(path) for s in [*studies, *gradients] for path in s.figures)}
     for path in sorted((found.results / "figures").rglob("[!.]*")):
         if path.is_file() and path not in known:
             found.find("figures", "unknown", path)
 
 
-def _report(found: Verification, studies: Sequence[Study], gradients: Sequence[Gradients]) -> None:
+def _report(
+    found: Verification,
+    studies: Sequence[Study],
+    ranked: Sequence[Path],
+    gradients: Sequence[Gradients],
+) -> None:
     """Make the report and the section again from tables and figures, and compare them."""
     files = {"report.html": html.render, "section.tex": section.render}
     if found.wrong("tables", "figures"):
@@ -479,7 +519,8 @@ def _report(found: Verification, studies: Sequence[Study], gradients: Sequence[G
         [path for study in asked for path in study.figures],
     )
     for name, render in files.items():
-        found.compare("report", found.results / name, render(parts, found.results, more))
+        made = render(parts, found.results, ranking_of(ranked), more)
+        found.compare("report", found.results / name, made)
 
 
 def _retrain(

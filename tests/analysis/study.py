@@ -75,6 +75,7 @@ def make_plan(seeds=(0, 1, 2), dataset="digits", model="cnn", **changes):
         "partial_data": False,
         "protocol": "from400",
         "reference": "pugd_30",
+        "equivalence_margin": 0.5,
         "sgd": "sgd_30",
         "sgd_double": "sgd_60",
         "rows": rows,

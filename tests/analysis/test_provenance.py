@@ -16,6 +16,7 @@ from tests.landscape.planes import make_plane
 from .study import DIVERGED, make_plan, write_run, write_study
 
 OF_THE_PLAN = {"section", "method", "label", "seeds_asked", "notebook_accuracy", "reference"}
+OF_THE_PLAN |= {"equivalence_margin"}
 
 
 @pytest.fixture
@@ -57,6 +58,9 @@ def test_a_cell_lists_every_run_that_it_was_made_from_and_no_other(traced):
     assert len(provenance.runs_of(spoilt, "diverged_runs"))
     assert spoilt.pipe(provenance.runs_of, "last_epoch_test_accuracy_mean").empty
     assert provenance.runs_of(lines, "difference_to_pugd_30_mean", method="pugd_30").empty
+    pooled = provenance.runs_of(lines, "pooled_difference_to_pugd_30_ci95_low", method="sgd_60")
+    every = lines[(lines["status"] == "ok") & (lines["method"] != "*")]
+    assert set(pooled["run"]) == set(every["run"]) and len(pooled) == every["run"].nunique()
 
 
 def test_no_run_is_no_line(tmp_path):

@@ -1,5 +1,9 @@
+import itertools
+
+import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.stats.power import TTestPower
 
 from perturb.analysis import display, formats, runs, tables
 from perturb.errors import PerturbError
@@ -220,15 +224,94 @@ def test_points_carry_their_sign(value, text):
     assert display.points(value) == text
 
 
-def test_verdicts_follow_the_corrected_p(tmp_path):
-    far = {"sgd_30": (0.50, 0.501, 0.502), "pugd_30": (0.9, 0.9011, 0.9019)}
-    near = {"sam_0.05_30": (0.9005, 0.9001, 0.9029), "ugd_30": (0.95, 0.9511, 0.952)}
-    table = small_table(tmp_path, far | near)
-    found = {row.method: row.verdict for row in display.rows(table)}
-    expected = {
-        "sgd_30": "below",
-        "pugd_30": "reference",
-        "sam_0.05_30": "alike",
-        "ugd_30": "above",
+def test_verdicts_follow_the_corrected_p_values(tmp_path):
+    seeds = range(5)
+    reference = [0.90, 0.91, 0.905, 0.915, 0.9]
+
+    def moved(by, noise):
+        return tuple(r + by + n for r, n in zip(reference, noise, strict=True))
+
+    small = (0.0001, -0.0002, 0.0, 0.0002, -0.0001)
+    large = (0.01, -0.02, 0.015, 0.0, -0.01)
+    values = {
+        "sgd_30": moved(-0.4, small),
+        "pugd_30": tuple(reference),
+        "sam_0.05_30": moved(0.0, large),
+        "ugd_30": moved(0.05, small),
+        "samx1_30": moved(0.0, small),
+        "asam_0.5_30": moved(-0.002, small),
+        "gsam_0.05_0.01_30": moved(0.1, small)[:2],
+        "sgd_60": moved(0.1, (0.0,) * 5),
     }
-    assert found == expected
+    expected = {
+        "sgd_30": "worse",
+        "pugd_30": "reference",
+        "sam_0.05_30": "not distinguishable",
+        "ugd_30": "better",
+        "samx1_30": "equivalent",
+        "asam_0.5_30": "worse within margin",
+        "gsam_0.05_0.01_30": "too few seeds",
+        "sgd_60": "not tested",
+        "looksam_0.05_30": "not tested",
+    }
+    plan = small_plan(tuple(expected), seeds=seeds)
+    table = small_table(tmp_path, values, plan)
+    frame = table.frame.set_index("method")
+    assert frame["verdict"].to_dict() == expected
+    said = "5 t tests of a difference, 5 tests of equivalence"
+    assert said in frame.loc["sgd_30", "family"] and said in display.caption(table)
+    assert frame.loc["gsam_0.05_0.01_30", "family"] == ""
+    assert frame.loc["sgd_30", "p_value_holm"] == pytest.approx(5 * frame["p_value"].min())
+    assert not pd.isna(frame.loc["gsam_0.05_0.01_30", "p_value"])
+    assert pd.isna(frame.loc["gsam_0.05_0.01_30", "p_value_holm"])
+    assert "no verdict: gsam_0.05_0.01_30" in " ".join(table.warnings)
+    assert r"\uparrow" in formats.latex(table) and "**better**" in formats.markdown(table)
+    wide = tables.build(plan | {"equivalence_margin": 8.0}, table_runs(tmp_path))
+    verdicts = wide.frame.set_index("method")["verdict"]
+    assert verdicts["sam_0.05_30"] == "equivalent"
+    assert verdicts["ugd_30"] == "better within margin"
+
+
+def table_runs(folder):
+    return runs.collect(sorted(folder.rglob("record.json")))
+
+
+def test_seeds_that_are_not_shared_are_compared_unpaired_and_said_so(tmp_path):
+    plan = small_plan(("sgd_30", "pugd_30"))
+    plan["rows"][0]["seeds"] = [5, 6, 7]
+    for seed, accuracy in enumerate((0.90, 0.91, 0.93)):
+        write_run(tmp_path, "pugd_30", seed, accuracy=accuracy)
+        write_run(tmp_path, "sgd_30", seed + 5, accuracy=accuracy + 0.1 * (1 + seed))
+    table = tables.build(plan, table_runs(tmp_path))
+    row = row_of(table, "sgd_30")
+    assert row["comparison"] == "unpaired (Welch), 3 and 3 seeds"
+    assert row["difference_to_pugd_30_mean"] == pytest.approx(0.2)
+    assert "compared unpaired" in " ".join(table.warnings)
+    assert "Welch" in display.caption(table)
+    assert pd.isna(row["pooled_difference_to_pugd_30_ci95_low"])
+
+
+def test_detectable_differences_come_from_the_pooled_sd_below_ten_seeds(tmp_path):
+    noise = iter(np.random.default_rng(0).normal(0.9, 0.01, 64))
+    methods = ("sgd_30", "pugd_30", "ugd_30", "samx1_30")
+    for seeds, said in ((4, "pooled"), (12, "own")):
+        folder = tmp_path / said
+        values = {m: tuple(itertools.islice(noise, seeds)) for m in methods}
+        table = small_table(folder, values, small_plan(tuple(values), seeds=range(seeds)))
+        row = row_of(table, "sgd_30")
+        assert row["minimum_detectable_difference_sd"] == said
+        sd = row["pooled_sd"] * 2**0.5 if said == "pooled" else row["difference_to_pugd_30_sd"]
+        power = TTestPower().power(row["minimum_detectable_difference"] / sd, seeds, 0.05)
+        assert power == pytest.approx(0.8, abs=1e-6)
+        assert row["pooled_difference_to_pugd_30_ci95_low"] < row["difference_to_pugd_30_mean"]
+
+
+def test_spreads_that_differ_are_a_warning(tmp_path):
+    even = ("pugd_30", "ugd_30", "samx1_30", *(f"sam_0.0{n}_30" for n in range(1, 8)))
+    noise = np.random.default_rng(0).normal(0.9, 0.001, (len(even), 4))
+    values = {method: tuple(row) for method, row in zip(even, noise, strict=True)}
+    values["sgd_30"] = (0.2, 0.9, 0.4, 0.6)
+    table = small_table(tmp_path, values, small_plan(tuple(values), seeds=range(4)))
+    assert "The spread between seeds differs" in " ".join(table.warnings)
+    assert table.frame["pooled_difference_to_pugd_30_ci95_low"].isna().all()
+    assert set(table.frame["minimum_detectable_difference_sd"]) == {"", "own"}

@@ -142,8 +142,8 @@ def test_report_and_section_have_every_row_and_claim(material, words, records, t
     stochastic = pd.DataFrame([dict(zip(keys, ("arm", 6, 0.1, 0.1, 1.0), strict=True))])
     stochastic.to_csv(folder / "gradients_smoke_stochastic.csv", index=False)
     (found,) = report.sections([words], sorted(folder.iterdir()), [])
-    page = html.render([], tmp_path / "results", [found])
-    tex = section.render([], tmp_path / "results", [found])
+    page = html.render([], tmp_path / "results", studies=[found])
+    tex = section.render([], tmp_path / "results", studies=[found])
     assert "Smoke run" in page and page.count("<tr>") > len(found.rows) + len(found.claims)
     for claim in found.claims:
         assert claim[1] in (table.AGREES, table.DIFFERS)

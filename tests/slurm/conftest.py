@@ -37,7 +37,7 @@ STUDY = {
 FLAGS = [
     "--slurm-no-account",
     "--slurm-status-command=squeue",
-    "--slurm-init-seconds-before-status-checks=8",
+    "--slurm-init-seconds-before-status-checks=3",
     "--latency-wait=5",
 ]
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file
 
 from perturb.landscape.files import read_plane
@@ -152,6 +153,52 @@ def test_planning_needs_no_data_and_trains_once_a_method_and_seed(make_checkout)
     assert counts["train"] == str(25 * 3)
     assert counts["initialise"] == "3"
     assert counts["prepare_data"] == "1"
+
+
+def test_two_data_sets_are_ranked_and_one_is_not(make_checkout):
+    checkout = make_checkout(values=None)
+    for datasets, jobs in (("digits", 0), ("digits,cifar10", 1)):
+        done = checkout.snakemake("-n", "--config", f"datasets=[{datasets}]")
+        assert done.returncode == 0, done.stderr
+        counts = dict(line.split() for line in done.stdout.splitlines() if len(line.split()) == 2)
+        assert int(counts.get("ranking", 0)) == jobs
+    one_message(checkout.snakemake("-n", "--", "results/tables/rts_ranking.csv"), "two data sets")
+
+
+def test_a_ranking_of_two_data_sets_is_made_reported_and_verified(make_checkout, tmp_path):
+    generator = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "mine" / name / f"{number}.png")
+    values = json.loads(json.dumps(SMALL)) | {"seeds": [0], "datasets": ["digits", "mine"]}
+    values["image_folders"] = {"mine": str(tmp_path / "mine")}
+    digits = values["rts"]["datasets"]["digits"]
+    digits["landscape"] = {"methods": []}
+    digits["methods"] = [{"method": name} for name in ("sgd_2", "sgd_4", "pugd_2")]
+    values["rts"]["datasets"]["mine"] = {"like": "digits", "train": {"batch_size": 4}}
+    checkout = make_checkout(values=values)
+    done = checkout.snakemake()
+    assert done.returncode == 0, done.stderr
+    frame = pd.read_csv(checkout.results / "tables/rts_ranking.csv").set_index("method")
+    assert sorted(frame.index) == ["pugd_100", "sgd_100", "sgd_200"]
+    for dataset in ("digits", "mine"):
+        table = pd.read_csv(checkout.results / f"tables/{dataset}.csv").set_index("method")
+        best = table["last_epoch_test_accuracy_mean"].idxmax().replace("_2", "_100")
+        assert (
+            frame.loc[best.replace("_4", "_200"), f"rank_{dataset}"]
+            == frame[f"rank_{dataset}"].min()
+        )
+    assert "Ranking over data sets" in (checkout.results / "report.html").read_text()
+    assert r"rts_ranking.tex" in (checkout.results / "section.tex").read_text()
+    picture = checkout.results / "figures/rts/ranking.png"
+    picture.write_bytes(picture.read_bytes()[:-1])
+    done = checkout.snakemake("--config", "verify={retrain: 0}", "--", "verify")
+    found = [line for line in done.stdout.splitlines() if "ranking" in line]
+    assert [line.split(":")[0].split() for line in found] == [
+        ["differs", "results/figures/rts/ranking.png"]
+    ]
 
 
 def test_missing_data_stop_with_one_message_that_says_what_to_put_where(make_checkout):

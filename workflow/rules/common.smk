@@ -147,6 +147,29 @@ def tables_of(dataset):
     return [dataset] + ([f"landscape_{dataset}"] if CONFIG.landscape(dataset) else [])
 
 
+def plans_of_all():
+    """Return the plans of the data sets whose results section is made, as text."""
+    plans = [json.loads(plan_of(dataset)) for dataset in CONFIG.datasets]
+    return json.dumps(plans, sort_keys=True)
+
+
+def ranking_files(*kinds):
+    """Return the files of the ranking over data sets; none where there is one data set only."""
+    if len(CONFIG.datasets) < 2:
+        return []
+    folders = {"pdf": "figures/rts/", "png": "figures/rts/"}
+    return [
+        f"{RESULTS}/{folders.get(kind, 'tables/rts_')}ranking.{kind}" for kind in kinds
+    ]
+
+
+def tables_to_rank():
+    """Return the tables that the ranking is made from, or stop where there is one only."""
+    if len(CONFIG.datasets) < 2:
+        stop("a ranking needs two data sets or more under `datasets` in the config.")
+    return [f"{RESULTS}/tables/{dataset}.csv" for dataset in CONFIG.datasets]
+
+
 def figures_of(dataset, kinds=("pdf", "png")):
     """Return the figures of a data set: all but those of sections or methods that it lacks."""
     names = names_for(say(CONFIG.plan, "rts", dataset))

@@ -15,7 +15,7 @@ rule figure:
         "<benchmarks>/figures/{dataset}/{figure}.tsv"
     wildcard_constraints:
         dataset="(?!gradients)[^/]+",
-        figure="(?!landscape_)[^/]+",
+        figure="(?!landscape_|ranking)[^/]+",
     localrule: True
     conda:
         "../../envs/perturb.yaml"

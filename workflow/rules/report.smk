@@ -17,10 +17,9 @@ RESULTS_OF_ALL = dict(
         for paths in gradients_results(study).values()
         for path in paths
     ],
+    ranking=ranking_files("csv", "pdf", "png"),
 )
-PLANS_OF_ALL = json.dumps(
-    [json.loads(plan_of(dataset)) for dataset in CONFIG.datasets], sort_keys=True
-)
+PLANS_OF_ALL = plans_of_all()
 
 GRADIENTS_OF_ALL = json.dumps(
     [

@@ -8,24 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from perturb import names
+from perturb.analysis.statistics import FEW_SEEDS, LEVEL, POWER
 from perturb.analysis.tables import StudyTable
-
-LEVEL = 0.05
-VERDICTS = {
-    "reference": "reference",
-    "above": "above the reference",
-    "below": "below the reference",
-    "alike": "no difference shown",
-    "untested": "not tested",
-}
 
 
 @dataclass(frozen=True)
 class DisplayRow:
     """One row of a table as text; an empty string stands where there is nothing to say.
 
-    `accuracy`, `best`, `difference`, `notebook` are in percent and percentage points; `verdict` is
-    a key of VERDICTS, after Holm's correction at the 5 % level.
+    `accuracy`, `best`, `difference`, `detectable`, `notebook` are in percent and percentage points;
+    `verdict` is a key of `comparisons.VERDICTS`.
     """
 
     section: str
@@ -37,8 +29,8 @@ class DisplayRow:
     best: str
     difference: str
     difference_interval: str
-    p: str
     p_holm: str
+    detectable: str
     gradients: str
     loss: str
     trigger: str
@@ -80,11 +72,32 @@ def caption(table: StudyTable) -> str:
     return (
         f"Test accuracy (%) of {plan['model']} on {plan['dataset']} after {epochs} epochs unless "
         f"the name says otherwise (its last number), protocol {plan['protocol']}: mean over seeds "
-        "with the 95 % t interval of the mean. Difference: to "
-        f"{plan['reference']} at the same seed and the same initial weights, in percentage points, "
-        "with its 95 % interval; p from a paired t test, corrected after Holm over all methods of "
-        f"this table. Gradients: batch gradients computed, relative to {plan.get('sgd') or 'SGD'}. "
+        f"with the 95 % t interval of the mean. Difference: to {plan['reference']} "
+        f"{_design(table)}, in percentage points, with its 95 % t interval. {_verdicts(table)} "
+        f"Detectable: the difference that a test on as many seeds finds at {100 * LEVEL:.0f} %, "
+        f"uncorrected, with power {POWER}. Gradients: batch gradients computed, relative to "
+        f"{plan.get('sgd') or 'SGD'}. "
         f"Notebook: its published maximum over epochs, one seed, not comparable. {split}"
+    )
+
+
+def _design(table: StudyTable) -> str:
+    paired = "at the same seed and the same initial weights"
+    if not table.frame["comparison"].str.startswith("unpaired").any():
+        return paired
+    return f"{paired} (by Welch's test where fewer than {FEW_SEEDS} seeds are shared)"
+
+
+def _verdicts(table: StudyTable) -> str:
+    """Say what the verdicts follow from: the family, the corrections, the margin."""
+    family = next((text for text in table.frame["family"] if text), "")
+    if not family:
+        return f"No verdict: no comparison has {FEW_SEEDS} seeds."
+    return (
+        f"Verdicts at {100 * LEVEL:.0f} % after Holm's correction over the family of this table "
+        f"({family}; either kind corrected on its own): better or worse by the t test, equivalent "
+        "by two one-sided tests against a margin of "
+        f"{table.plan['equivalence_margin']:g} points."
     )
 
 
@@ -98,6 +111,17 @@ def heading(table: StudyTable) -> str:
     return f"{table.plan['dataset']}, {table.plan['model']}" + (
         f" ({', '.join(marks)})" if marks else ""
     )
+
+
+def mark(table: StudyTable) -> str:
+    """Return what must stand on every figure: that the runs are smoke, or the data partial."""
+    marks = []
+    if table.frame["scale"].str.contains("smoke").any():
+        marks.append("Smoke run: shortened training, not a result of the study")
+    partial = sorted({text for text in table.frame["data"] if text != "whole"})
+    if partial:
+        marks.append(f"data {', '.join(partial)}")
+    return ". ".join(marks)
 
 
 def known(value: Any) -> bool:
@@ -125,17 +149,6 @@ def p_text(value: float | None) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
 
 
-def verdict(table: StudyTable, row: Mapping[str, Any]) -> str:
-    """Return the key in VERDICTS of a row of the frame."""
-    if row["method"] in set(table.frame["reference"]):
-        return "reference"
-    if not known(row["p_value_holm"]):
-        return "untested"
-    if row["p_value_holm"] >= LEVEL:
-        return "alike"
-    return "above" if row[f"{table.difference}_mean"] > 0 else "below"
-
-
 def _row(table: StudyTable, row: Mapping[str, Any]) -> DisplayRow:
     stem = "last_epoch_test_accuracy"
     low, high = row[f"{stem}_ci95_low"], row[f"{stem}_ci95_high"]
@@ -151,14 +164,14 @@ def _row(table: StudyTable, row: Mapping[str, Any]) -> DisplayRow:
         best=percent(row[f"{table.best}_mean"]),
         difference=points(row[f"{table.difference}_mean"]),
         difference_interval=f"[{ends[0]}, {ends[1]}]" if ends[0] else "",
-        p=p_text(row["p_value"]),
         p_holm=p_text(row["p_value_holm"]),
+        detectable=percent(row["minimum_detectable_difference"]),
         gradients=f"{relative:.2f}" if known(relative) else "",
         loss=f"{loss:.3g}" if known(loss) else "",
         trigger=row["trigger_epoch"],
         notebook=percent(row["notebook_accuracy"]),
         status=row["status"],
-        verdict=verdict(table, row),
+        verdict=row["verdict"],
         mixed=row["mixed"],
         remarks=row["remarks"],
     )

@@ -36,6 +36,15 @@ _TEX = {
     "–": "--",
     "—": "---",
 }
+# How a verdict stands in LaTeX, where there is no width for the word.
+_MARKS = {
+    "better": r"\uparrow",
+    "worse": r"\downarrow",
+    "better within margin": r"\uparrow\approx",
+    "worse within margin": r"\downarrow\approx",
+    "equivalent": r"\approx",
+    "too few seeds": "?",
+}
 
 
 def write(table: StudyTable, *, csv: str | Path, md: str | Path, tex: str | Path) -> None:
@@ -60,8 +69,9 @@ def markdown(table: StudyTable) -> str:
         if table.plan["protocol"] == "holdout"
         else "best epoch (selected on test)",
         f"difference to {table.plan['reference']}",
-        "p",
         "p (Holm)",
+        "verdict",
+        "detectable",
         "gradients",
         "train loss",
         "trigger",
@@ -72,24 +82,25 @@ def markdown(table: StudyTable) -> str:
     lines = [f"# {display.heading(table)}", ""]
     lines += [f"> **{warning}**\n" for warning in table.warnings]
     for section, rows in display.sections(table).items():
-        lines += [f"## {section}", "", _md_row(header), _md_row(["---"] * len(header))]
-        lines += [_md_row(_md_cells(row)) for row in rows]
+        lines += [f"## {section}", "", markdown_row(header), markdown_row(["---"] * len(header))]
+        lines += [markdown_row(_md_cells(row)) for row in rows]
         lines.append("")
     return "\n".join([*lines, display.caption(table), ""])
 
 
 def _md_cells(row: DisplayRow) -> list[str]:
     name = f"`{row.method}`" + (f" {row.label}" if row.label else "")
-    verdict = {"reference": "reference", "above": " **above**", "below": " **below**"}
+    differs = row.verdict.startswith(("better", "worse"))
     mixed = f"mixed: {row.mixed}" if row.mixed else ""
     return [
         name,
         row.seeds,
         f"{row.accuracy} {row.accuracy_interval}",
         row.best,
-        f"{row.difference} {row.difference_interval}{verdict.get(row.verdict, '')}",
-        row.p,
+        f"{row.difference} {row.difference_interval}",
         row.p_holm,
+        f"**{row.verdict}**" if differs else row.verdict,
+        row.detectable,
         row.gradients,
         row.loss,
         row.trigger,
@@ -99,7 +110,8 @@ def _md_cells(row: DisplayRow) -> list[str]:
     ]
 
 
-def _md_row(cells: Iterable[str]) -> str:
+def markdown_row(cells: Iterable[str]) -> str:
+    """Return a line of a Markdown table."""
     return "| " + " | ".join(cell.strip().replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -131,26 +143,26 @@ def latex(table: StudyTable) -> str:
     heading = escape(display.heading(table))
     label = f"tab:{table.plan['study']}-{table.plan['dataset']}"
     ragged = r">{\raggedright\arraybackslash}"
-    columns = rf"@{{}}{ragged}p{{42mm}}cr@{{\,}}lrr@{{\,}}lrrrr{ragged}p{{15mm}}@{{}}"
+    columns = rf"@{{}}{ragged}p{{38mm}}cr@{{\,}}lrr@{{\,}}lrrrrr{ragged}p{{13mm}}@{{}}"
     best = "val." if table.plan["protocol"] == "holdout" else "test"
     reference = method_tex(table.plan["reference"])
     header = [
         r"\toprule",
         r"& & \multicolumn{2}{c}{Accuracy (\%)} & Best & \multicolumn{2}{c}{Difference to} "
-        r"& & Gradi- & Train & Note- & \\",
+        r"& & Detect- & Gradi- & Train & Note- & \\",
         rf"Method & $n$ & \multicolumn{{2}}{{c}}{{last epoch}} & on {best} & "
-        rf"\multicolumn{{2}}{{c}}{{{reference}}} & $p_{{\mathrm{{Holm}}}}$ & ents & loss & book & "
-        r"Trigger \\",
+        rf"\multicolumn{{2}}{{c}}{{{reference}}} & $p_{{\mathrm{{Holm}}}}$ & able & ents & loss & "
+        r"book & Trigger \\",
         r"\midrule",
     ]
     lines = [
-        r"\begingroup\scriptsize\setlength{\tabcolsep}{2.5pt}"
+        r"\begingroup\scriptsize\setlength{\tabcolsep}{2pt}"
         r"\setlength{\LTcapwidth}{\linewidth}",
         rf"\begin{{longtable}}{{{columns}}}",
         rf"\caption{{{heading}. {prose(display.caption(table))}}}\label{{{label}}}\\",
         *header,
         r"\endfirsthead",
-        rf"\multicolumn{{12}}{{@{{}}l}}{{\emph{{{heading}, continued}}}}\\",
+        rf"\multicolumn{{13}}{{@{{}}l}}{{\emph{{{heading}, continued}}}}\\",
         *header,
         r"\endhead",
         r"\bottomrule",
@@ -158,7 +170,7 @@ def latex(table: StudyTable) -> str:
     ]
     for number, (section, rows) in enumerate(display.sections(table).items()):
         lines += [r"\addlinespace"] if number else []
-        lines.append(rf"\multicolumn{{12}}{{@{{}}l}}{{\textbf{{{escape(section)}}}}}\\*")
+        lines.append(rf"\multicolumn{{13}}{{@{{}}l}}{{\textbf{{{escape(section)}}}}}\\*")
         lines += [_tex_row(row) for row in rows]
     lines += [r"\end{longtable}", *_tex_notes(table), r"\endgroup"]
     return "\n".join(lines) + "\n"
@@ -167,8 +179,8 @@ def latex(table: StudyTable) -> str:
 def _tex_row(row: DisplayRow) -> str:
     name = method_tex(row.method) + (f" {escape(row.label)}" if row.label else "")
     if not row.finished:
-        return rf"{name} & {row.seeds} & \multicolumn{{10}}{{l}}{{\emph{{{escape(row.status)}}}}}\\"
-    mark = {"above": r"$^{\uparrow}$", "below": r"$^{\downarrow}$"}.get(row.verdict, "")
+        return rf"{name} & {row.seeds} & \multicolumn{{11}}{{l}}{{\emph{{{escape(row.status)}}}}}\\"
+    mark = f"$^{{{_MARKS[row.verdict]}}}$" if row.verdict in _MARKS else ""
     difference = "reference" if row.verdict == "reference" else row.difference
     star = "" if row.status == "finished" else r"$^{*}$"
     cells = [
@@ -180,6 +192,7 @@ def _tex_row(row: DisplayRow) -> str:
         difference,
         row.difference_interval,
         row.p_holm,
+        row.detectable,
         row.gradients,
         row.loss,
         row.notebook,
@@ -192,8 +205,8 @@ def _tex_row(row: DisplayRow) -> str:
 
 def _tex_notes(table: StudyTable) -> list[str]:
     notes = [
-        r"$\uparrow$, $\downarrow$: above or below the reference at the 5\,\% level after Holm's "
-        "correction."
+        "; ".join(f"${mark}$ {verdict}" for verdict, mark in _MARKS.items())
+        + "; no mark: not distinguishable, or not tested."
     ]
     unfinished = [r for r in display.rows(table) if r.finished and r.status != "finished"]
     if unfinished:

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from perturb.analysis import comparability
-from perturb.analysis.tables import reference_of, runs_of_row
+from perturb.analysis.statistics import compared_seeds
+from perturb.analysis.tables import accuracies, reference_of, runs_of_row
 
 HASHES = ("data", "split", "initial_weights", "final_weights", "code")
 COLUMNS = (
@@ -27,16 +28,20 @@ COLUMNS = (
 )
 # Which columns of a table, as shell patterns, a run of the row itself is in ...
 EVERY = "status diverged_runs device versions protocol data data_sha256 scale mixed remarks"
-FINISHED = "seeds* *_accuracy_* final_train_loss_mean trigger_epoch"
+FINISHED = "seeds* *_accuracy_* final_train_loss_mean trigger_epoch verdict"
 # ... and a finished one that is compared with others.
-DIFFERENCE = "difference_to_* p_value* remarks"
+DIFFERENCE = "difference_to_* p_value* comparison minimum_detectable_* remarks"
+# ... and what every finished run of the table is in, on lines of no single row.
+WHOLE = "pooled_* equal_spread_p_value family minimum_detectable_*"
+EVERY_ROW = "*"
 COST = "gradient_evaluations_relative_to_sgd"
 
 
 def of_table(plan: Mapping[str, Any], runs: pd.DataFrame, results: str | Path) -> pd.DataFrame:
     """Return the provenance of the table that `tables.build` makes of the same plan and runs.
 
-    A line a row of the table and run; runs are named relative to `results`.
+    A line a row of the table and run, then one a run for what is made from all of them; runs are
+    named relative to `results`.
     """
     rows = {row["method"]: (row, runs_of_row(row, runs, plan)) for row in plan["rows"]}
     lines: list[dict[str, Any]] = []
@@ -46,13 +51,20 @@ def of_table(plan: Mapping[str, Any], runs: pd.DataFrame, results: str | Path) -
             for name in (reference_of(row, plan), plan["reference"], plan.get("sgd"))
         )
         finished, pairs = _finished(own), _finished(reference)
-        shared = set(finished["seed"]) & set(pairs["seed"]) if reference is not own else set()
+        if reference is own:
+            finished_pairs = reference_pairs = own.iloc[:0]
+        else:
+            seeds = compared_seeds(accuracies(own), accuracies(reference))
+            finished_pairs, reference_pairs = (
+                part if seeds is None else part[part["seed"].isin(seeds)]
+                for part in (finished, pairs)
+            )
         found: dict[int, list[str]] = {}
         for part, columns in (
             (own, EVERY),
             (finished, FINISHED),
-            (finished[finished["seed"].isin(shared)], DIFFERENCE),
-            (pairs[pairs["seed"].isin(shared)], DIFFERENCE),
+            (finished_pairs, DIFFERENCE),
+            (reference_pairs, DIFFERENCE),
             (_finished(sgd) if len(finished) else sgd.iloc[:0], COST),
             (finished if len(_finished(sgd)) else finished.iloc[:0], COST),
             (table_reference if len(own) else own, "mixed"),
@@ -63,6 +75,9 @@ def of_table(plan: Mapping[str, Any], runs: pd.DataFrame, results: str | Path) -
         for label, columns in found.items():
             run = runs.loc[label]
             lines.append({"method": method, "columns": " ".join(columns)} | describe(run, results))
+    for _, own in rows.values():
+        for run in _finished(own).to_dict("records"):
+            lines.append({"method": EVERY_ROW, "columns": WHOLE} | describe(run, results))
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
@@ -88,7 +103,7 @@ def runs_of(provenance: pd.DataFrame, column: str, **row: object) -> pd.DataFram
     """Return the lines that a cell comes from: its column, and its row as `method="sgd_30"`."""
     chosen = provenance
     for name, value in row.items():
-        chosen = chosen[chosen[name] == value]
+        chosen = chosen[chosen[name].isin([value, EVERY_ROW])]
     matching = [
         any(fnmatchcase(column, pattern) for pattern in columns.split())
         for columns in chosen["columns"]

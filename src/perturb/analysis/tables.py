@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from perturb import names
-from perturb.analysis import comparability
-from perturb.analysis.statistics import Summary, holm, paired_difference, summarise
+from perturb.analysis import comparability, comparisons
+from perturb.analysis.pooling import PooledSpread, pool
+from perturb.analysis.statistics import Comparison, Summary, compare, summarise
 from perturb.analysis.warnings import warnings_of
 from perturb.errors import PerturbError
 
@@ -29,6 +30,10 @@ TEXT_COLUMNS = (
     "data",
     "mixed",
     "remarks",
+    "comparison",
+    "family",
+    "minimum_detectable_difference_sd",
+    "verdict",
     "seeds",
     "protocol",
     "versions",
@@ -80,10 +85,13 @@ def build(plan: Mapping[str, Any], runs: pd.DataFrame) -> StudyTable:
     }
     sgd = _of_method(asked, plan["sgd"]) if plan.get("sgd") else runs.iloc[:0]
     mixed = comparability.mixed(everything, references[plan["reference"]])
-    rows = [_row(plan, row, found, references, sgd, mixed) for row, found in asked]
-    corrected = holm([row["p_value"] for row in rows])
-    for row, value in zip(rows, corrected, strict=True):
-        row["p_value_holm"] = value
+    pooled = pool({row["method"]: accuracies(found) for row, found in asked})
+    compared = [_compare(plan, row, found, references) for row, found in asked]
+    rows = [
+        _row(plan, row, found, comparison, pooled, sgd, mixed)
+        for (row, found), comparison in zip(asked, compared, strict=True)
+    ]
+    comparisons.correct(rows, compared, f"difference_to_{plan['reference']}")
     _fill_unknown_data(rows, plan)
     frame = pd.DataFrame(rows)
     for name in frame:
@@ -152,21 +160,33 @@ def _finished(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["status"] == "ok"]
 
 
-def _by_seed(runs: pd.DataFrame, column: str) -> dict[int, float]:
-    return dict(zip(runs["seed"], runs[column], strict=True))
+def accuracies(runs: pd.DataFrame) -> dict[int, float]:
+    """Return the last-epoch test accuracies of the finished runs by seed."""
+    if runs.empty:
+        return {}
+    done = _finished(runs)
+    return dict(zip(done["seed"].map(int), done["last_test_accuracy"].map(float), strict=True))
 
 
-def _interval(stem: str, summary: Summary, sd: bool = True) -> dict[str, float | None]:
-    spread = {f"{stem}_sd": summary.sd} if sd else {}
-    ends = {f"{stem}_ci95_low": summary.low, f"{stem}_ci95_high": summary.high}
-    return {f"{stem}_mean": summary.mean} | spread | ends
+def _compare(
+    plan: Mapping[str, Any],
+    row: Mapping[str, Any],
+    runs: pd.DataFrame,
+    references: Mapping[str, pd.DataFrame],
+) -> Comparison | None:
+    """Compare a row with its reference; None for the reference itself and rows without runs."""
+    reference, ours = reference_of(row, plan), accuracies(runs)
+    if row["method"] == reference or not ours:
+        return None
+    return compare(ours, accuracies(references[reference]), plan["equivalence_margin"] / 100)
 
 
 def _row(
     plan: Mapping[str, Any],
     row: Mapping[str, Any],
     runs: pd.DataFrame,
-    references: Mapping[str, pd.DataFrame],
+    comparison: Comparison | None,
+    pooled: PooledSpread | None,
     sgd: pd.DataFrame,
     mixed: Mapping[int, str],
 ) -> dict[str, Any]:
@@ -179,27 +199,25 @@ def _row(
         "label": row["label"],
         "seeds_finished": len(done),
         "seeds_asked": len(row["seeds"]),
-        **_interval("last_epoch_test_accuracy", last),
+        **comparisons.interval_columns("last_epoch_test_accuracy", last),
         f"{best_column(plan['protocol'])}_mean": best.mean,
         f"{best_column(plan['protocol'])}_sd": best.sd,
     }
-    remarks = [row["note"]] if row.get("note") else []
-    stem = f"difference_to_{plan['reference']}"
-    difference, p_value = Summary(0), None
     reference = reference_of(row, plan)
-    if row["method"] != reference and len(done):
-        paired = paired_difference(
-            _by_seed(done, "last_test_accuracy"),
-            _by_seed(_finished(references[reference]), "last_test_accuracy"),
-        )
-        difference, p_value = paired.summary, paired.p_value
-        if reference != plan["reference"]:
-            remarks.append(f"difference to {reference}")
-        if difference.n != len(done):
-            remarks.append(f"difference over {difference.n} shared seeds")
-        remarks.extend([paired.verdict] if paired.verdict else [])
-    values |= _interval(stem, difference, sd=False)
-    values |= {"p_value": p_value, "p_value_holm": None}
+    values |= comparisons.columns(
+        f"difference_to_{plan['reference']}",
+        comparison,
+        pooled,
+        (row["method"], reference),
+        plan["equivalence_margin"] / 100,
+    )
+    remarks = [row["note"]] if row.get("note") else []
+    if comparison and reference != plan["reference"]:
+        remarks.append(f"difference to {reference}")
+    if comparison and comparison.design == "paired" and comparison.seeds != len(done):
+        remarks.append(f"difference over {comparison.seeds} shared seeds")
+    if comparison and comparison.remark:
+        remarks.append(comparison.remark)
     if last.sd == 0:
         remarks.append("same accuracy at every seed")
     sgd_cost = _finished(sgd)["gradient_evaluations"].mean() if len(sgd) else None

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-FEW_SEEDS = 3
+from perturb.analysis.statistics import FEW_SEEDS, LEVEL
+
 SMOKE = (
     "SMOKE RUN: shortened training on few images, to show that the workflow works. "
     "No number here is a result of the study."
@@ -15,7 +16,7 @@ SMOKE = (
 
 
 def warnings_of(frame: pd.DataFrame, plan: Mapping[str, Any]) -> list[str]:
-    """Return the warnings of a table: scale, data, mixture, divergence, gaps, too few seeds."""
+    """Return the warnings of a table: scale, data, mixture, divergence, gaps, seeds, spreads."""
     found = []
     if frame["scale"].str.contains("smoke").any():
         found.append(SMOKE)
@@ -47,7 +48,32 @@ def warnings_of(frame: pd.DataFrame, plan: Mapping[str, Any]) -> list[str]:
         )
     few = asked[asked["seeds_finished"].between(1, FEW_SEEDS - 1)]
     if len(few):
-        found.append(f"Fewer than {FEW_SEEDS} seeds finished: {_list(few['method'])}.")
+        found.append(
+            f"Fewer than {FEW_SEEDS} seeds finished, so no verdict: {_list(few['method'])}."
+        )
+    return found + _of_comparisons(frame)
+
+
+def _of_comparisons(frame: pd.DataFrame) -> list[str]:
+    found = []
+    unpaired = frame[frame["comparison"].str.startswith("unpaired")]
+    if len(unpaired):
+        found.append(
+            f"Too few seeds shared with the reference, so compared unpaired (Welch's test): "
+            f"{_list(unpaired['method'])}."
+        )
+    spread = frame["equal_spread_p_value"].dropna()
+    if (spread < LEVEL).any():
+        given = frame["minimum_detectable_difference_sd"].eq("pooled").any()
+        found.append(
+            "The spread between seeds differs between methods (Bartlett's test, "
+            f"p = {spread.iloc[0]:.2g}): "
+            + (
+                "pooled intervals and detectable differences are rough."
+                if given
+                else "no pooled intervals, and detectable differences from each row's own seeds."
+            )
+        )
     return found
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from perturb.analysis import display, tables
 from perturb.analysis import runs as collecting
-from perturb.analysis import tables
 from perturb.analysis.tables import StudyTable
 
 
@@ -38,13 +38,7 @@ class Material:
     @property
     def mark(self) -> str:
         """What must stand on every figure: that the runs are smoke, or the data partial."""
-        marks = []
-        if self.table.frame["scale"].str.contains("smoke").any():
-            marks.append("Smoke run: shortened training, not a result of the study")
-        partial = sorted({text for text in self.table.frame["data"] if text != "whole"})
-        if partial:
-            marks.append(f"data {', '.join(partial)}")
-        return ". ".join(marks)
+        return display.mark(self.table)
 
     def methods(self, section: str) -> list[str]:
         """Return the methods of a section in the table's order."""

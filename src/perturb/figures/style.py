@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from perturb.files import write_atomically
 
+DPI = 200
 PAGE_WIDTH = 6.9  # inches, the text width of a two-column paper
 # Okabe and Ito (2008) without black, which is the reference's, and yellow, faint on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F4FA3")
@@ -96,12 +97,12 @@ def save(figure: Figure, path: str | Path) -> None:
 
 
 def render(figure: Figure, kind: str) -> bytes:
-    """Return a figure as `pdf` or `png` (200 dpi): the same bytes for the same figure."""
+    """Return a figure as `pdf` or `png` (`DPI`): the same bytes for the same figure."""
     metadata = {"CreationDate": None} if kind == "pdf" else {"Software": None}
     buffer = io.BytesIO()
     with style():
         _fix_layout(figure)
-        figure.savefig(buffer, format=kind, dpi=200, metadata=metadata)
+        figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
     return buffer.getvalue()
 
 
@@ -113,6 +114,7 @@ def _fix_layout(figure: Figure) -> None:
     """
     if figure.get_layout_engine() is None:
         return
+    figure.dpi = DPI  # at fewer, hinting makes text narrower than it is drawn
     figure.draw_without_rendering()
     places = [(axes, axes.get_position(original=True).bounds) for axes in figure.axes]
     figure.set_layout_engine("none")

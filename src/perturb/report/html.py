@@ -13,27 +13,34 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from perturb.analysis import display
+from perturb.analysis import ranking as rankings
 from perturb.analysis.tables import StudyTable
 from perturb.files import write_text
 from perturb.gradients.table import HEADER
 from perturb.landscape import table as scalars
 from perturb.report import gradients
 from perturb.report.gradients import GradientsSection
-from perturb.report.material import Chapter, Picture
+from perturb.report.material import Chapter, Picture, Ranking
 from perturb.report.sentences import findings, what_was_run
 
 _BAR = 120  # user units across the picture of a difference, zero in the middle
 
 
 def write(
-    chapters: Sequence[Chapter], path: str | Path, studies: Sequence[GradientsSection] = ()
+    chapters: Sequence[Chapter],
+    path: str | Path,
+    ranking: Ranking | None = None,
+    studies: Sequence[GradientsSection] = (),
 ) -> None:
-    """Write the report of `chapters` and of studies of gradients to `path`."""
-    write_text(path, render(chapters, Path(path).parent, studies))
+    """Write the report of `chapters`, their ranking and studies of gradients to `path`."""
+    write_text(path, render(chapters, Path(path).parent, ranking, studies))
 
 
 def render(
-    chapters: Sequence[Chapter], folder: Path, studies: Sequence[GradientsSection] = ()
+    chapters: Sequence[Chapter],
+    folder: Path,
+    ranking: Ranking | None = None,
+    studies: Sequence[GradientsSection] = (),
 ) -> str:
     """Return the report of `chapters`; what it links to is named relative to `folder`."""
     template = environment().get_template("report.html.j2")
@@ -41,6 +48,7 @@ def render(
         title=_title(chapters),
         smoke=any(_smoke(chapter.table) for chapter in chapters),
         chapters=[_chapter(chapter, folder) for chapter in chapters],
+        ranking=_ranking(ranking) if ranking else None,
         gradients=[_gradients(study) for study in studies],
         headers={
             "claims": gradients.CLAIMS,
@@ -48,7 +56,6 @@ def render(
             "layers": gradients.LAYERS,
             "stochastic": gradients.STOCHASTIC,
         },
-        verdicts=display.VERDICTS,
         results=folder.as_posix(),
     )
 
@@ -62,6 +69,14 @@ def environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+
+
+def _ranking(ranking: Ranking) -> dict[str, Any]:
+    return {
+        "cells": rankings.cells(ranking.frame),
+        "caption": rankings.caption(ranking.frame),
+        "picture": {"caption": ranking.picture.caption, "source": embedded(ranking.picture.png)},
+    }
 
 
 def _title(chapters: Sequence[Chapter]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from perturb.analysis import ranking as rankings
 from perturb.analysis import tables
 from perturb.analysis.tables import StudyTable
 from perturb.errors import PerturbError
@@ -43,6 +44,30 @@ class Chapter:
     def dataset(self) -> str:
         """The data set's name."""
         return self.table.plan["dataset"]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The ranking of the methods over data sets, and its figure."""
+
+    frame: pd.DataFrame
+    picture: Picture
+
+
+def ranking(paths: Iterable[str | Path]) -> Ranking | None:
+    """Return the ranking that the files at `paths` hold (csv, pdf, png); None for no files."""
+    files = {Path(path).suffix: Path(path) for path in paths}
+    if not files:
+        return None
+    text = (
+        "Methods by their mean rank over data sets (best on top); small marks are the ranks on "
+        "each. Bars on the right join methods that the test does not tell apart, where it found "
+        "any difference."
+    )
+    picture = Picture(
+        "ranking", "Ranking over data sets", text, files.get(".pdf"), files.get(".png")
+    )
+    return Ranking(rankings.read(files[".csv"]), picture)
 
 
 def chapters(

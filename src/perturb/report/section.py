@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from perturb.analysis.formats import escape, prose
+from perturb.analysis.ranking import caption
 from perturb.files import write_text
 from perturb.report.gradients import GradientsSection
-from perturb.report.material import Chapter, Picture
+from perturb.report.material import Chapter, Picture, Ranking
 from perturb.report.sentences import findings, what_was_run
 
 _HEAD = r"""% Made by perturb; edit nothing here, rerun instead.
@@ -34,26 +35,44 @@ _HEAD = r"""% Made by perturb; edit nothing here, rerun instead.
 
 
 def write(
-    chapters: Sequence[Chapter], path: str | Path, studies: Sequence[GradientsSection] = ()
+    chapters: Sequence[Chapter],
+    path: str | Path,
+    ranking: Ranking | None = None,
+    studies: Sequence[GradientsSection] = (),
 ) -> None:
     """Write the results section to `path`."""
-    write_text(path, render(chapters, Path(path).parent, studies))
+    write_text(path, render(chapters, Path(path).parent, ranking, studies))
 
 
 def render(
-    chapters: Sequence[Chapter], folder: Path, studies: Sequence[GradientsSection] = ()
+    chapters: Sequence[Chapter],
+    folder: Path,
+    ranking: Ranking | None = None,
+    studies: Sequence[GradientsSection] = (),
 ) -> str:
     """Return the results section; tables and figures are named relative to `folder`."""
     parts = [
         _HEAD,
         r"\section{Results}",
         "",
+        *([_ranking(ranking, chapters, folder)] if ranking else []),
         *(_chapter(c, folder) for c in chapters),
         *(_gradients(study, folder) for study in studies),
         r"\perturbend",
         "",
     ]
     return "\n".join(parts)
+
+
+def _ranking(ranking: Ranking, chapters: Sequence[Chapter], folder: Path) -> str:
+    study = chapters[0].table.plan["study"]
+    lines = [
+        rf"\subsection{{All data sets}}\label{{sec:{study}-ranking}}",
+        prose(caption(ranking.frame)),
+        rf"\input{{\perturbresults/tables/{study}_ranking.tex}}",
+        _figure(ranking.picture, folder, study),
+    ]
+    return "\n".join(lines)
 
 
 def _chapter(chapter: Chapter, folder: Path) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from perturb import names
 from perturb.analysis import display
-from perturb.analysis.statistics import CONFIDENCE
+from perturb.analysis.statistics import LEVEL, POWER
 from perturb.analysis.tables import StudyTable
 
 
@@ -52,7 +50,7 @@ def findings(table: StudyTable) -> list[str]:
         f"epoch ({reference.seeds} seeds)."
     ]
     texts += _against_sgd(table)
-    texts += [_differing(table), *_resolution(table), *_spoilt(table)]
+    texts += [*_verdicts(table), *_resolution(table), *_spoilt(table)]
     return [text for text in texts if text]
 
 
@@ -83,48 +81,45 @@ def _equals(p: str) -> str:
     return p if p.startswith("<") else f"= {p}"
 
 
-def _differing(table: StudyTable) -> str:
+def _verdicts(table: StudyTable) -> list[str]:
+    """Say which methods the table tells from their reference, and how many it does not."""
     rows = display.rows(table)
-    tested = [row for row in rows if row.p_holm]
-    if not tested:
-        return "No method could be tested against the reference."
-    parts = []
-    for verdict in ("above", "below"):
-        chosen = [f"{row.method} ({row.difference})" for row in tested if row.verdict == verdict]
+    family = next((text for text in table.frame["family"] if text), "")
+    if not family:
+        return ["No method could be tested against the reference."]
+    texts = [f"Family of the tests: {family}, each kind corrected after Holm."]
+    for verdict in ("better", "better within margin", "worse", "worse within margin", "equivalent"):
+        chosen = [f"{row.method} ({row.difference})" for row in rows if row.verdict == verdict]
         if chosen:
-            parts.append(f"{verdict} it: {listing(chosen)}")
-    untested = len([row for row in rows if row.finished and row.verdict == "untested"])
-    reason = "too few seeds, or the same difference at every seed"
-    rest = (
-        f" {count(untested, 'further method')} could not be tested: {reason}." if untested else ""
-    )
-    level = f"{100 * display.LEVEL:.0f} % level"
-    compared = count(len(tested), "comparison")
-    if not parts:
-        return (
-            f"After Holm's correction over {compared}, no method differs from its reference at the "
-            f"{level}.{rest}"
+            texts.append(f"{verdict.capitalize()}: {listing(chosen)}.")
+    if not any(row.verdict.startswith(("better", "worse")) for row in rows):
+        texts.append(
+            f"After the correction no method differs from its reference at the "
+            f"{100 * LEVEL:.0f} % level."
         )
-    return (
-        f"After Holm's correction over {compared}, these differ from the reference at the {level}, "
-        f"{'; '.join(parts)}. The other {len(tested) - _significant(tested)} do not.{rest}"
-    )
-
-
-def _significant(rows: Iterable[display.DisplayRow]) -> int:
-    return len([row for row in rows if row.verdict in ("above", "below")])
+    undecided = len([row for row in rows if row.verdict == "not distinguishable"])
+    if undecided:
+        margin = table.plan["equivalence_margin"]
+        texts.append(
+            f"{count(undecided, 'method')} cannot be told from the reference, nor be shown to lie "
+            f"within {margin:g} points of it."
+        )
+    untested = [r for r in rows if r.finished and r.verdict in ("too few seeds", "not tested")]
+    if untested:
+        texts.append(
+            f"{count(len(untested), 'method')} could not be tested: too few seeds, or the same "
+            "difference at every seed."
+        )
+    return texts
 
 
 def _resolution(table: StudyTable) -> list[str]:
-    frame = table.frame
-    widths = frame[f"{table.difference}_ci95_high"] - frame[f"{table.difference}_ci95_low"]
-    widths = widths[frame["seeds_finished"] > 1].dropna().to_numpy()
-    if not len(widths):
+    detectable = 100 * table.frame["minimum_detectable_difference"].dropna()
+    if detectable.empty:
         return []
-    half = 100 * float(np.median(widths)) / 2
     return [
-        f"Half the methods' {100 * CONFIDENCE:.0f} % intervals of the difference are wider than "
-        f"± {half:.2f} points: these seeds do not resolve differences below that."
+        f"For half the methods, a test on these seeds finds a difference with power {POWER} only "
+        f"from {detectable.median():.2f} points on, before any correction for their number."
     ]
 
 

@@ -1,0 +1,133 @@
+"""Rankings over data sets, against the values of Demsar 2006 and by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
+
+from perturb.analysis import ranking, runs, tables
+from perturb.errors import PerturbError
+
+from .study import make_plan, write_run
+
+
+def made(folder, accuracies, epochs=None):
+    """Return a table a data set, of methods with given accuracies; epochs may differ."""
+    found = []
+    for number, values in enumerate(accuracies):
+        n = (epochs or [10] * len(accuracies))[number]
+        methods = {f"{name}_{n}": value for name, value in values.items()}
+        rows = [
+            {"section": "Baselines", "method": m, "label": None, "seeds": [0], "published": None}
+            for m in methods
+        ]
+        plan = make_plan(
+            rows=rows, dataset=f"set{number}", reference=f"pugd_{n}", sgd=None, sgd_double=None
+        )
+        for method, accuracy in methods.items():
+            if accuracy is not None:
+                write_run(folder, method, 0, accuracy=accuracy, dataset=f"set{number}")
+        paths = sorted((folder / "runs" / f"set{number}").rglob("record.json"))
+        found.append(tables.build(plan, runs.collect(paths)))
+    return found
+
+
+def test_friedmans_test_is_the_analysis_of_variance_of_the_ranks():
+    # Iman and Davenport 1980: the F test of the methods in a two-way layout of ranks, ties or not.
+    accuracies = np.random.default_rng(0).normal([0, 0.3, 0.6, 0.9], size=(5, 4))
+    for values in (accuracies, accuracies.round()):
+        tidy = pd.DataFrame(
+            [
+                (dataset, method, rank)
+                for dataset, row in enumerate(stats.rankdata(values, axis=1))
+                for method, rank in enumerate(row)
+            ],
+            columns=["dataset", "method", "rank"],
+        )
+        table = anova_lm(ols("rank ~ C(method) + C(dataset)", tidy).fit())
+        assert ranking.friedman(values) == pytest.approx(table.loc["C(method)", "PR(>F)"])
+
+
+def test_groups_are_the_largest_runs_within_the_distance():
+    means = np.array([1.96, 2.01, 2.89, 3.14])
+    assert ranking.groups(means, 1.25) == [(0, 3)]
+    assert ranking.groups(means, 1.14) == [(0, 2), (1, 3)]
+    assert ranking.groups(means, 0.01) == []
+
+
+def test_the_critical_difference_of_demsars_example():
+    assert ranking.critical_difference(14, 4) == pytest.approx(1.25, abs=0.01)
+
+
+@pytest.mark.parametrize(("methods", "quantile"), [(2, 1.960), (5, 2.728), (10, 3.164)])
+def test_critical_values_are_those_of_the_papers_table(methods, quantile):
+    scale = np.sqrt(methods * (methods + 1) / 6)
+    assert ranking.critical_difference(1, methods) == pytest.approx(
+        quantile * scale, abs=2e-3 * scale
+    )
+
+
+def test_all_ties_and_full_agreement():
+    assert ranking.friedman(np.ones((4, 5))) == 1.0
+    assert ranking.friedman(np.tile(np.arange(4.0), (4, 1))) == 0.0
+
+
+def test_two_data_sets_are_ranked_without_a_test(tmp_path):
+    values = [{"pugd": 0.9, "sgd": 0.8, "ugd": 0.8, "samx1": None}] * 2
+    frame = ranking.build(made(tmp_path, values, epochs=[10, 40]))
+    assert list(frame["method"]) == ["pugd_100", "sgd_100", "ugd_100"]
+    assert list(frame["rank_set1"]) == [1, 2.5, 2.5] and list(frame["mean_rank"]) == [1, 2.5, 2.5]
+    assert frame["friedman_p_value"].isna().all() and frame["critical_difference"].isna().all()
+    assert "No test" in ranking.markdown(frame) and "No test" in ranking.latex(frame, "rts")
+
+
+def test_enough_data_sets_are_tested(tmp_path):
+    names = ("pugd", "sgd", "ugd", "samx1", "sam_0.05", "asam_0.5")
+    noise = np.random.default_rng(0).normal(0, 0.002, (7, len(names)))
+    values = [
+        {name: 0.9 - 0.02 * place + noise[number, place] for place, name in enumerate(names)}
+        for number in range(7)
+    ]
+    frame = ranking.build(made(tmp_path, values))
+    assert list(frame["mean_rank"]) == sorted(frame["mean_rank"]) and frame["datasets"].eq(7).all()
+    assert frame["friedman_p_value"].iloc[0] < 1e-6
+    assert frame["critical_difference"].iloc[0] == pytest.approx(ranking.critical_difference(7, 6))
+    by_method = frame.set_index("method")
+    assert pd.isna(by_method.loc["pugd_100", "p_value_wilcoxon"])
+    # Every one of 7 data sets in one direction: 2 / 2^7 by hand, five tests.
+    assert by_method.loc["asam_0.5_100", "p_value_wilcoxon"] == pytest.approx(2 / 2**7)
+    assert by_method.loc["asam_0.5_100", "p_value_wilcoxon_holm"] == pytest.approx(5 * 2 / 2**7)
+
+
+def test_the_csv_reads_back(tmp_path):
+    values = [{"pugd": 0.9, "sgd": 0.8}] * 2
+    frame = ranking.build(made(tmp_path, values))
+    paths = {kind: tmp_path / f"r.{kind}" for kind in ("csv", "md", "tex")}
+    ranking.write(frame, "rts", **paths)
+    pd.testing.assert_frame_equal(ranking.read(paths["csv"]), frame.reset_index(drop=True))
+    assert r"\label{tab:rts-ranking}" in paths["tex"].read_text()
+
+
+def test_methods_are_matched_by_their_share_of_the_epochs():
+    plan = {"reference": "pugd_400", "rows": [{"method": "pugdt_20_100", "reference": "pugd_100"}]}
+    for name, expected in {
+        "sgd_800": "sgd_200",
+        "pugdt_80_400": "pugdt_20_100",
+        "pugdt_20_100": "pugdt_20_100",
+        "samt_0.05_360_400": "samt_0.05_90_100",
+        "pugdr_isin2_0.010_400": "pugdr_isin_2_0.01_100",
+        "sgd_401": "sgd_401",
+    }.items():
+        assert ranking.relative(name, plan) == expected
+
+
+def test_nothing_to_rank_is_one_message(tmp_path):
+    found = made(tmp_path, [{"pugd": 0.9, "sgd": None}, {"pugd": None, "sgd": 0.8}])
+    with pytest.raises(
+        PerturbError, match="no method has finished runs on every one of set0, set1"
+    ):
+        ranking.build(found)
+    with pytest.raises(PerturbError, match="at least two data sets"):
+        ranking.build(found[:1])
