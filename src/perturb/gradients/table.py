@@ -21,6 +21,11 @@ from perturb.files import read_json, sha256_file, sha256_json
 ARM = ["dimension", "pretraining", "estimator", "evaluations"]
 CELL = ["dimension", "pretraining"]
 LAYERS = (1, 2, 3, 4)
+_ORDER = (
+    "cdg",
+    *("nes_plain", "nes_baseline", "nes_antithetic", "nes_rank", "spsa"),
+    *("ste_clip", "ste_steep", "ste_swish_sign", "ste_polynomial", "ste_reste", "ste_ewgs"),
+)
 # Cosine of the straight-through to the coordinate gradient by layer in the log, 1M samples.
 LOG_COSINES = (0.893, 0.897, 0.963, 0.905)
 AGREES = "comes out"
@@ -71,11 +76,12 @@ def gather(study: str, scale: str, records: Iterable[str | Path]) -> Material:
 
 
 def order(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows by dimension, pre-training, family of estimator and evaluations."""
-    family = frame["estimator"].str.partition("_")[0].map({"cdg": 0, "nes": 1, "spsa": 2, "ste": 3})
-    keys = frame.assign(_family=family)
-    keys = keys.sort_values([*CELL, "_family", "evaluations"], kind="stable", ignore_index=True)
-    return keys.drop(columns="_family")
+    """Return the rows by dimension, pre-training, family of estimator, evaluations, estimator."""
+    family = frame["estimator"].str.partition("_")[0].replace("spsa", "nes")
+    place = frame["estimator"].map({name: at for at, name in enumerate(_ORDER)})
+    keys = frame.assign(_family=family, _place=place)
+    keys = keys.sort_values([*CELL, "_family", "evaluations", "_place"], ignore_index=True)
+    return keys.drop(columns=["_family", "_place"])
 
 
 def build(material: Material, published: dict[str, dict[str, float]]) -> pd.DataFrame:

@@ -19,7 +19,7 @@ STOCHASTIC = ("Estimator", "Evaluations an input", "Bias", "Bias by chance", "Re
 LAYERS = ("Model", "Layer", "Weights", "Estimator", "eps", "Cosine to STE", "Half to half",
           "Best decrease", "At learning rate")  # fmt: skip
 
-_TEXTS = ("windows", "mixed", "log_verdict")
+_TEXTS = ("windows", "learning_rates", "mixed", "log_verdict")
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,10 @@ def _section(
             raise PerturbError(
                 f"no table {name}{ending} was given. Make <results>/tables/{name}{ending}."
             )
-        return pd.read_csv(by_name[name + ending], keep_default_na=ending == ".csv")
+        texts = dict.fromkeys(_TEXTS, str) if ending == ".csv" else None
+        return pd.read_csv(by_name[name + ending], keep_default_na=ending == ".csv", dtype=texts)
 
-    main = read(".csv").astype(dict.fromkeys(_TEXTS, object)).fillna(dict.fromkeys(_TEXTS, ""))
+    main = read(".csv").fillna(dict.fromkeys(_TEXTS, ""))
     pictures = [
         Picture(
             figure,
