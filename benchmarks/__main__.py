@@ -2,9 +2,9 @@
 
 A benchmark is a module of this folder with `run() -> list[dict]`; a row has the keys of
 `COLUMNS`, and what it leaves out stays empty. `value` is a median over repeats where the benchmark
-repeats, `spread` how far the repeats lie apart, `ratio` the value set against `against` in the same
-process, and `expected` the bound that the ratio should keep. Ratios carry from machine to machine;
-seconds do not.
+repeats, `ratio` the median of the value set against `against` in the same repeat, `spread` the
+interquartile range of these ratios (the range of fewer than four), and `expected` the bound that
+the ratio should keep. Ratios carry from machine to machine; seconds do not.
 """
 
 import csv
@@ -20,9 +20,9 @@ from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
-COLUMNS = ["benchmark", "what", "value", "spread", "unit", "ratio", "against", "expected"]
+COLUMNS = ["benchmark", "what", "value", "unit", "ratio", "spread", "against", "expected"]
 # The short ones first; any further module of the folder comes after these, by name.
-ORDER = ["feeding", "step", "workflow"]
+ORDER = ["feeding", "step", "epoch", "workflow"]
 PACKAGES = ["torch", "torchvision", "numpy", "snakemake", "pytorch_optimizer", "loss-landscapes"]
 
 

@@ -89,7 +89,7 @@ class _Epoch:
     perturbation_norms: np.ndarray
 
 
-def _train_epoch(model: nn.Module, optimizer: PerturbedSGD, feed: Feed, epoch: int) -> _Epoch:
+def train_epoch(model: nn.Module, optimizer: PerturbedSGD, feed: Feed, epoch: int) -> _Epoch:
     model.train()
     losses, sizes, correct, gradients, perturbations = [], [], [], [], []
     for inputs, labels in feed.epoch(epoch):
@@ -154,7 +154,7 @@ def train(
     for epoch in range(len(rows), epochs):
         start = time.perf_counter()
         optimizer.set_epoch(epoch)
-        trained = _train_epoch(model, optimizer, feeds["train"], epoch)
+        trained = train_epoch(model, optimizer, feeds["train"], epoch)
         finite = np.isfinite(trained.train.batch_losses)
         if not finite.all():
             outcome.diverged_at_step = epoch * steps + int(np.argmin(finite)) + 1
