@@ -48,14 +48,21 @@ def as_in_a_run(threads: int) -> Iterator[None]:
     The next benchmark then finds PyTorch as it would alone.
     """
     before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
-    filling = torch.utils.deterministic.fill_uninitialized_memory
+    flags = [
+        (torch.utils.deterministic, "fill_uninitialized_memory"),
+        (torch.backends.cudnn, "benchmark"),
+        (torch.backends.cuda.matmul, "allow_tf32"),
+        (torch.backends.cudnn, "allow_tf32"),
+    ]
+    values = [getattr(*flag) for flag in flags]
     make_deterministic(threads)
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
         torch.set_deterministic_debug_mode(before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = filling
+        for flag, value in zip(flags, values, strict=True):
+            setattr(*flag, value)
 
 
 def timed(way: Callable[[], object], device: torch.device) -> float:

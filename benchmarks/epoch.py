@@ -85,7 +85,7 @@ class PlainImages(Dataset):
 
 
 class Ways:
-    """The engine, its floor and the plain loop, each with a net of its own from the same weights."""
+    """The engine, its floor and the plain loop, each with its own net from the same weights."""
 
     def __init__(self, case: Case, images: np.ndarray, labels: np.ndarray) -> None:
         self.case = case

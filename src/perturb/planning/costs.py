@@ -18,7 +18,16 @@ from perturb.planning.recorded import FinishedRun
 from perturb.planning.sizes import RunSize
 
 # What a run's seconds depend on, beside its method, device, data set and model.
-_WORK = ("batch_size", "threads", "augment", "limit", "protocol")
+_WORK = (
+    "batch_size",
+    "threads",
+    "augment",
+    "limit",
+    "protocol",
+    "precision",
+    "channels_last",
+    "compile",
+)
 
 
 @dataclass(frozen=True)
