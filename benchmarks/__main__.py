@@ -1,6 +1,7 @@
 """`python -m benchmarks [NAME ...]`: run the benchmarks, print and write their table.
 
-A benchmark is a module of this folder with `run() -> list[dict]`; a row has the keys of
+A benchmark is a module of this folder with `run() -> list[dict]`, and with `unavailable() -> str`
+where there are machines that it cannot run on: the reason, or nothing. A row has the keys of
 `COLUMNS`, and what it leaves out stays empty. `value` is a median over repeats where the benchmark
 repeats, `ratio` the median of the value set against `against` in the same repeat, `spread` the
 interquartile range of these ratios (the range of fewer than four), and `expected` the bound that
@@ -97,8 +98,13 @@ def main(names: list[str]) -> int:
         print(f"No benchmark {', '.join(unknown)}; there are: {', '.join(modules) or 'none'}.")
         return 2
     rows: list[dict] = []
-    failed = []
+    failed, left_out = [], []
     for name in [name for name in modules if not names or name in names]:
+        reason = getattr(modules[name], "unavailable", str)()
+        if reason:
+            print(f"{name}: left out, {reason}", flush=True)
+            left_out.append(f"{name} ({reason})")
+            continue
         print(f"{name} ...", flush=True)
         start = time.perf_counter()
         try:
@@ -109,6 +115,8 @@ def main(names: list[str]) -> int:
             failed.append(name)
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     notes = machine()
+    if left_out:
+        notes.append(f"Left out: {', '.join(left_out)}.")
     if failed:
         notes.append(f"Failed, and therefore missing below: {', '.join(failed)}.")
     RESULTS.mkdir(exist_ok=True)

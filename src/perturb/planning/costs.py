@@ -65,7 +65,9 @@ def from_runs(
     """
     of_device: dict[str, list[FinishedRun]] = {}
     for run in runs:
-        same = all(run.settings.get(key) == _plain(specification, key) for key in _WORK)
+        # What a record does not name yet was as the default is.
+        then = {key: run.settings.get(key, getattr(RunSpecification, key)) for key in _WORK}
+        same = all(then[key] == _plain(specification, key) for key in _WORK)
         if same and run.seconds and run.accuracy is not None:
             of_device.setdefault(run.device, []).append(run)
     return {device: _fit(device, found) for device, found in sorted(of_device.items())}
