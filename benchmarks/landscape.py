@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import copy
 import statistics
-import time
 from collections.abc import Callable
 
 import loss_landscapes
-import numpy as np
 import torch
 from loss_landscapes.metrics.metric import Metric
 from torch import Tensor, nn
@@ -23,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks._measuring import matrix_rate, spread, timed
 from perturb import models
 from perturb.landscape import directions
 from perturb.landscape.surface import Surface, batch_size
@@ -37,28 +36,6 @@ EXPECTED = {
     ("cnn", "plain"): "at least 8",
     ("resnet18", "floor"): "at least 0.7",
 }
-
-
-def matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """Return the best rate of a square matrix product, FLOPs a second."""
-    best = 0.0
-    for size in (512, 1024, 2048) if device.type == "cpu" else (4096, 8192):
-        a, b = torch.randn(2, size, size, device=device, dtype=dtype)
-        for _ in range(5):
-            seconds = timed(lambda a=a, b=b: a @ b, device)
-            best = max(best, 2 * size**3 / seconds)
-    return best
-
-
-def timed(way: Callable[[], object], device: torch.device) -> float:
-    """Return the seconds that `way` takes, the device's work included."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    way()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 class BatchedLoss(Metric):
@@ -163,34 +140,26 @@ def run() -> list[dict]:
     rows = []
     for name, size, channels, _, repeats, at_once in CASES:
         seconds, floor = measure(name, size, channels, repeats, at_once, device)
-        ours = statistics.median(seconds["perturb"])
-        rows.append(row(name, "perturb", seconds["perturb"], floor / ours, "floor"))
-        for way in [way for way in seconds if way != "perturb"]:
-            ratio = statistics.median(seconds[way]) / ours
-            rows.append(row(name, "perturb", seconds["perturb"], ratio, way, seconds[way]))
+        ours = seconds.pop("perturb")
+        rows.append(row(name, ours, [floor] * len(ours), "floor"))
+        for way, others in seconds.items():
+            rate = 1 / statistics.median(others)
+            rows.append(row(name, ours, others, way, f"{way} ({rate:.4g} points/s)"))
     return rows
 
 
-def row(
-    name: str,
-    way: str,
-    seconds: list[float],
-    ratio: float,
-    against: str,
-    others: list[float] | None = None,
-) -> dict:
+def row(name: str, ours: list[float], others: list[float], way: str, against: str = "") -> dict:
     """Return a line of the table; `ratio` is above 1 where perturb is the faster."""
-    rates = [1 / s for s in seconds]
-    other = "" if others is None else f" ({1 / statistics.median(others):.4g} points/s)"
+    ratios = [b / a for a, b in zip(ours, others, strict=True)]
     return {
         "benchmark": "landscape",
-        "what": f"{way}, {name}, {IMAGES:,} images, {torch.get_num_threads()} threads",
-        "value": statistics.median(rates),
-        "spread": float(np.ptp(rates)),
+        "what": f"perturb, {name}, {IMAGES:,} images, {torch.get_num_threads()} threads",
+        "value": 1 / statistics.median(ours),
         "unit": "points/s",
-        "ratio": ratio,
-        "against": f"{against}{other}",
-        "expected": EXPECTED.get((name, against), ""),
+        "ratio": statistics.median(ratios),
+        "spread": spread(ratios),
+        "against": against or way,
+        "expected": EXPECTED.get((name, way), ""),
     }
 
 
