@@ -11,6 +11,7 @@ pathvars:
 
 
 configfile: "config/studies/rts.yaml"
+configfile: "config/studies/gradients.yaml"
 configfile: "config/config.yaml"
 
 
@@ -29,12 +30,19 @@ rule all:
             for kind in TABLE_KINDS
         ],
         [figure for dataset in CONFIG.datasets for figure in figures_of(dataset)],
+        [
+            path
+            for study in CONFIG.values.get("studies", [])
+            for paths in gradients_results(study).values()
+            for path in paths
+        ],
         ranking_files("csv", "md", "tex", "pdf", "png"),
 
 
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/landscape.smk"
+include: "workflow/rules/gradients.smk"
 include: "workflow/rules/analysis.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/ranking.smk"

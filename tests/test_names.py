@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from perturb.errors import PerturbError
-from perturb.names import Method, Schedule, Timing, format, parse
+from perturb.names import Method, Schedule, Timing, format, format_slug, parse, parse_slug
 
 CANONICAL = {
     "pugd_400": "pugd_400",
@@ -134,3 +134,21 @@ def test_names_are_read_without_torch():
     code = "import sys, perturb.config, perturb.names as n; n.parse('sam_0.05_30'); "
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("slug", "settings"),
+    [
+        ("toy_dimension-8_pretraining-2000", {"dimension": 8, "pretraining": 2000}),
+        ("toy_dimension-64_pretraining-0", {"dimension": 64, "pretraining": 0}),
+    ],
+)
+def test_a_slug_of_keys_and_values_reads_back(slug, settings):
+    assert format_slug("toy", settings) == slug
+    assert parse_slug(slug, "toy", list(settings)) == settings
+
+
+@pytest.mark.parametrize("slug", ["toi_dimension-8", "toy_dim-8", "toy_dimension-8_more-1", "toy"])
+def test_a_slug_that_does_not_parse_shows_the_pattern(slug):
+    with pytest.raises(PerturbError, match="expected toy_dimension-<dimension>"):
+        parse_slug(slug, "toy", ["dimension"])

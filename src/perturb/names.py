@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -362,3 +362,25 @@ def format(method: Method) -> str:
     glue = "" if axes == "rs" else "_"
     schedules = [_format_schedule(s, glue) for s in (method.radius, method.scale) if s]
     return prefix + "_".join([f"pugd{axes}", *schedules, str(method.epochs)])
+
+
+def format_slug(head: str, settings: Mapping[str, float | str]) -> str:
+    """Return the name of a run of another study: `toy_dimension-8_pretraining-2000`.
+
+    `head` and keys are lower-case words, values numbers or words; `parse_slug` reads it back.
+    """
+    parts = [f"{key}-{v if isinstance(v, str) else _number(v)}" for key, v in settings.items()]
+    return "_".join([head, *parts])
+
+
+def parse_slug(slug: str, head: str, keys: Sequence[str]) -> dict[str, float | str]:
+    """Return the settings of a name that `format_slug` printed with that head and those keys.
+
+    Raises PerturbError that shows the pattern where it is another.
+    """
+    parts = slug.split("_")
+    pairs = [part.partition("-")[::2] for part in parts[1:]]
+    if parts[0] != head or [key for key, _ in pairs] != list(keys):
+        pattern = "_".join([head, *(f"{key}-<{key}>" for key in keys)])
+        raise PerturbError(f"'{slug}' does not parse: expected {pattern}.")
+    return {key: float(v) if re.fullmatch(_NUMBER, v) else v for key, v in pairs}

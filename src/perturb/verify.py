@@ -22,15 +22,20 @@ from perturb.analysis.runs import check_file, collect, read_record
 from perturb.config import Config, RunSpecification
 from perturb.data import load
 from perturb.errors import PerturbError
+from perturb.figures import gradients as gradients_figures
 from perturb.figures import landscape, landscape_page, registry, style
 from perturb.figures import ranking as ranking_figure
 from perturb.figures.material import gather
+from perturb.gradients import table as gradients_table
+from perturb.gradients.settings import Stochastic
+from perturb.gradients.units import compare
 from perturb.landscape import directions, vtk
 from perturb.landscape import provenance as landscape_provenance
 from perturb.landscape import table as landscape_table
 from perturb.landscape.files import read_plane
 from perturb.models.weights import load_weights, sha256_weights
 from perturb.report import html, section
+from perturb.report.gradients import sections
 from perturb.report.material import chapters
 from perturb.report.material import ranking as ranking_of
 from perturb.train.determinism import describe_device, find_device, versions
@@ -77,6 +82,22 @@ class Study:
     def dataset(self) -> str:
         """The data set's name."""
         return self.plan["dataset"]
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """A study of gradients (`Study.words`) with its runs, layers, tables and figures.
+
+    `stochastic` are the settings of its stochastic units, as JSON.
+    """
+
+    words: dict[str, Any]
+    asked: bool
+    records: list[str]
+    layers: list[str]
+    stochastic: str
+    tables: list[str]
+    figures: list[str]
 
 
 @dataclass
@@ -130,7 +151,13 @@ class Verification:
 
 
 def verify(
-    config: Config, results: str | Path, studies: Sequence[Study], retrain: int = 1, seed: int = 0
+    config: Config,
+    results: str | Path,
+    studies: Sequence[Study],
+    gradients: Sequence[Gradients] = (),
+    *,
+    retrain: int = 1,
+    seed: int = 0,
 ) -> Verification:
     """Check everything under `results` against itself, and against this checkout's code and config.
 
@@ -145,9 +172,11 @@ def verify(
     for study in studies:
         _tables(found, study)
         _figures(found, study)
+    for of_gradients in gradients:
+        _gradients(found, of_gradients)
     ranked = _ranking(found, [study for study in studies if study.asked])
-    _others(found, studies, ranked)
-    _report(found, [study for study in studies if study.asked], ranked)
+    _others(found, studies, ranked, gradients)
+    _report(found, [study for study in studies if study.asked], ranked, gradients)
     _retrain(found, config, records, retrain, seed)
     return found
 
@@ -375,6 +404,47 @@ def _figures(found: Verification, study: Study) -> None:
             found.compare("figures", path, made)
 
 
+def _gradients(found: Verification, study: Gradients) -> None:
+    """Make the tables and figures of a study of gradients again and compare them."""
+    name = study.words["name"]
+
+    @cache
+    def material() -> Any:
+        return gradients_table.gather(name, study.words["scale"], study.records)
+
+    @cache
+    def layers() -> Any:
+        return gradients_table.gather_layers(study.layers)
+
+    @cache
+    def texts() -> dict[str, str]:
+        made = gradients_table.texts(material(), study.words, found.results)
+        endings = {"claims": "_claims.csv", "provenance": ".provenance.csv"}
+        return {f"{name}{endings.get(kind, '.' + kind)}": text for kind, text in made.items()}
+
+    def table(path: Path) -> str:
+        if path.name == f"{name}_stochastic.csv":
+            return formats.csv_text(compare(Stochastic.from_json(study.stochastic)))
+        return formats.csv_text(layers()) if path.stem.endswith("_layers") else texts()[path.name]
+
+    def figure(path: Path) -> bytes:
+        if path.stem == "layers":
+            drawn = gradients_figures.draw_layers(layers(), study.words["scale"])
+        else:
+            drawn = gradients_figures.draw(path.stem, material())
+        return style.render(drawn, path.suffix[1:])
+
+    for part, paths, make in (("tables", study.tables, table), ("figures", study.figures, figure)):
+        for path in map(Path, paths):
+            if study.asked or path.exists():
+                try:
+                    made = make(path)
+                except PerturbError as error:
+                    found.find(part, "uncompared", path, error)
+                    continue
+                found.compare(part, path, made)
+
+
 def _ranking(found: Verification, studies: Sequence[Study]) -> list[Path]:
     """Make the ranking over data sets again and compare it; return its files, if it has any."""
     if len(studies) < 2:
@@ -402,23 +472,32 @@ def _ranking(found: Verification, studies: Sequence[Study]) -> list[Path]:
     ]
 
 
-def _others(found: Verification, studies: Sequence[Study], ranked: Sequence[Path]) -> None:
+def _others(
+    found: Verification,
+    studies: Sequence[Study],
+    ranked: Sequence[Path],
+    gradients: Sequence[Gradients],
+) -> None:
     """Find tables and figures that no study makes."""
     names = {name for s in studies for name in (s.dataset, f"landscape_{s.dataset}")}
-    for path in sorted((found.results / "tables").glob("[!.]*")):
-        if (
-            path not in ranked
-            and path.name.partition(".")[0] not in names
-            and not any(path.name.startswith(f"{name}.") for name in names)
+    made = {*ranked, *(Path(path) for study in gradients for path in study.tables)}
+    for path in sorted(set((found.results / "tables").glob("[!.]*")) - made):
+        if path.name.partition(".")[0] not in names and not any(
+            path.name.startswith(f"{name}.") for name in names
         ):
             found.find("tables", "unknown", path)
-    known = {*ranked, *(Path(path) for study in studies for path in study.figures)}
+    known = {*ranked, *(Path(path) for s in [*studies, *gradients] for path in s.figures)}
     for path in sorted((found.results / "figures").rglob("[!.]*")):
         if path.is_file() and path not in known:
             found.find("figures", "unknown", path)
 
 
-def _report(found: Verification, studies: Sequence[Study], ranked: Sequence[Path]) -> None:
+def _report(
+    found: Verification,
+    studies: Sequence[Study],
+    ranked: Sequence[Path],
+    gradients: Sequence[Gradients],
+) -> None:
     """Make the report and the section again from tables and figures, and compare them."""
     files = {"report.html": html.render, "section.tex": section.render}
     if found.wrong("tables", "figures"):
@@ -433,8 +512,14 @@ def _report(found: Verification, studies: Sequence[Study], ranked: Sequence[Path
         [path for study in studies for path in study.figures],
         [page for study in studies for page in study.pages],
     )
+    asked = [study for study in gradients if study.asked]
+    more = sections(
+        [study.words for study in asked],
+        [path for study in asked for path in study.tables],
+        [path for study in asked for path in study.figures],
+    )
     for name, render in files.items():
-        made = render(parts, found.results, ranking_of(ranked))
+        made = render(parts, found.results, ranking_of(ranked), more)
         found.compare("report", found.results / name, made)
 
 

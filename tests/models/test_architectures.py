@@ -220,3 +220,37 @@ def test_unfit_inputs_are_named(name, image_size, channels, message):
 def test_one_class_is_refused():
     with pytest.raises(PerturbError, match="num_classes is 1"):
         perturb.models.build("cnn", 1, 8)
+
+
+@pytest.mark.parametrize("prefix", ["", "real_"])
+@pytest.mark.parametrize(
+    ("width", "sizes"), [(8, {1: 576, 8: 2304, 15: 36864}), (16, {1: 2304, 8: 9216})]
+)
+def test_the_layers_of_the_thin_xnor_resnet_have_the_logs_numbers_of_weights(prefix, width, sizes):
+    model = perturb.models.build(f"{prefix}xnor_resnet18_{width}", 10, 32)
+    assert len(model.units) == 16
+    for number, weights in sizes.items():
+        assert model.units[number - 1].convolution.weight.numel() == weights
+
+
+def test_a_binary_convolution_is_its_definition_and_clamps():
+    torch.manual_seed(0)
+    unit = perturb.models.build("xnor_resnet18_8", 10, 8, 1).units[0].eval()
+    unit.convolution.weight.data.mul_(5)
+    inputs = torch.randn(3, 8, 8, 8)
+    weight = unit.convolution.weight.detach().clamp(-1, 1)
+    scale = weight.abs().mean(dim=(1, 2, 3))
+    binary = torch.where(unit.norm(inputs) >= 0, 1.0, -1.0)
+    expected = F.conv2d(binary, torch.where(weight >= 0, 1.0, -1.0), padding=1)
+    expected = F.relu(expected * scale[:, None, None]) + inputs
+    assert torch.allclose(unit(inputs), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_second_convolution_of_a_stage_change_sees_the_inputs_a_pixel_on():
+    torch.manual_seed(0)
+    convolution = perturb.models.build("xnor_resnet18_8", 10, 16, 1).units[4].convolution
+    inputs = torch.randn(2, 8, 8, 8).sign()
+    shifted = torch.zeros_like(inputs)
+    shifted[:, :, :-1, :-1] = inputs[:, :, 1:, 1:]
+    expected = torch.cat([convolution.first(inputs), convolution.second(shifted)], dim=1)
+    assert torch.equal(convolution(inputs), expected) and expected.shape == (2, 16, 4, 4)

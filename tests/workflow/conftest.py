@@ -13,6 +13,7 @@ PARTS = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
 
 SMALL = {
     "seeds": [0, 1],
+    "studies": [],
     "rts": {
         "datasets": {
             "digits": {

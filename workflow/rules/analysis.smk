@@ -15,7 +15,7 @@ rule table:
     benchmark:
         "<benchmarks>/tables/{dataset}.tsv"
     wildcard_constraints:
-        dataset=r"(?!landscape_)[^/]+(?<!\.provenance)(?<!_ranking)",
+        dataset=r"(?!landscape_|gradients)[^/]+(?<!\.provenance)(?<!_ranking)",
     localrule: True
     conda:
         "../../envs/perturb.yaml"

@@ -14,7 +14,9 @@ from perturb.audit.folder import paths_of
 from perturb.config import Config
 from perturb.errors import PerturbError, did_you_mean
 from perturb.data import DATASETS
+from perturb.figures import gradients_catalogue
 from perturb.figures.catalogue import AUDIT, names_for
+from perturb.gradients.settings import study as gradients_study
 from perturb.train.packs import Packs, clear_finished_states
 from perturb.models import registry as model_registry
 
@@ -267,3 +269,78 @@ def pages_of(dataset):
     if not drawn:
         return []
     return landscape_files(dataset, f"plane{drawn['direction_seeds'][0]}.html")
+
+
+def toys_of(study, name):
+    """Return the file `name` of every toy that a study of gradients compares."""
+    asked = say(gradients_study, CONFIG.values, study)
+    return [
+        f"{RESULTS}/gradients/{study}/{toy.slug}/seed{seed}/{name}"
+        for toy in asked.toys
+        for seed in asked.seeds
+    ]
+
+
+def layers_of(study):
+    """Return the layers of trained networks that a study of gradients measures."""
+    asked = say(gradients_study, CONFIG.values, study).layers
+    if asked is None:
+        stop(
+            f"study '{study}' has no layers: describe them under gradients.{study}.layers."
+        )
+    return asked
+
+
+def layer_files(study):
+    """Return the frames of the layers that a study of gradients measures."""
+    asked = layers_of(study)
+    return [
+        f"{RESULTS}/gradients/{study}/layers/{known_dataset(asked.dataset)}/"
+        f"{known_model(model)}/{asked.method}/seed{asked.seed}/layers.csv"
+        for model in asked.models
+    ]
+
+
+def gradients_results(study):
+    """Return what a study of gradients adds to the results section, by kind."""
+    layers = say(gradients_study, CONFIG.values, study).layers is not None
+    figures = list(gradients_catalogue.TOY) + (["layers"] if layers else [])
+    tables = [
+        ".csv",
+        ".md",
+        ".tex",
+        ".provenance.csv",
+        "_claims.csv",
+        "_stochastic.csv",
+    ]
+    return dict(
+        tables=[
+            f"{RESULTS}/tables/{study}{ending}"
+            for ending in tables + (["_layers.csv"] if layers else [])
+        ],
+        figures=[
+            f"{RESULTS}/figures/{study}/{name}.{kind}"
+            for name in figures
+            for kind in ("pdf", "png")
+        ],
+    )
+
+
+def gradients_made():
+    """Return what each study of gradients is made of, as text: asked for, or there."""
+    found = []
+    for name in CONFIG.values.get("gradients", {}):
+        study = say(gradients_study, CONFIG.values, name)
+        made = (RESULTS / "tables" / f"{name}.csv", RESULTS / "figures" / name)
+        if name in CONFIG.values.get("studies", []) or any(p.exists() for p in made):
+            found.append(
+                dict(
+                    words=json.loads(study.words()),
+                    asked=name in CONFIG.values.get("studies", []),
+                    records=toys_of(name, "record.json"),
+                    layers=layer_files(name) if study.layers else [],
+                    stochastic=study.stochastic.to_json(),
+                    **gradients_results(name),
+                )
+            )
+    return json.dumps(found)

@@ -14,6 +14,7 @@ rule figure:
     benchmark:
         "<benchmarks>/figures/{dataset}/{figure}.tsv"
     wildcard_constraints:
+        dataset="(?!gradients)[^/]+",
         figure="(?!landscape_|ranking)[^/]+",
     localrule: True
     conda:

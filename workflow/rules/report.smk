@@ -11,9 +11,23 @@ RESULTS_OF_ALL = dict(
         for dataset in CONFIG.datasets
         for path in figures_of(dataset, kinds=["pdf", "png"])
     ],
+    gradients=[
+        path
+        for study in CONFIG.values.get("studies", [])
+        for paths in gradients_results(study).values()
+        for path in paths
+    ],
     ranking=ranking_files("csv", "pdf", "png"),
 )
 PLANS_OF_ALL = plans_of_all()
+
+GRADIENTS_OF_ALL = json.dumps(
+    [
+        json.loads(say(gradients_study, CONFIG.values, study).words())
+        for study in CONFIG.values.get("studies", [])
+    ],
+    sort_keys=True,
+)
 
 
 rule section:
@@ -30,6 +44,7 @@ rule section:
         "../../envs/perturb.yaml"
     params:
         plans=PLANS_OF_ALL,
+        gradients=GRADIENTS_OF_ALL,
         code=code_of("section.py"),
     script:
         "../scripts/section.py"
@@ -49,6 +64,7 @@ rule report:
         "../../envs/perturb.yaml"
     params:
         plans=PLANS_OF_ALL,
+        gradients=GRADIENTS_OF_ALL,
         code=code_of(
             "report.py",
             *(ROOT / "src/perturb/report" / name for name in REPORT_PARTS),

@@ -9,5 +9,6 @@ rule verify:
         results=str(RESULTS),
         schema=str(ROOT / "config" / "schema.yaml"),
         studies=lambda wildcards: studies_made(),
+        gradients=lambda wildcards: gradients_made(),
     script:
         "../scripts/verify.py"

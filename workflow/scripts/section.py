@@ -1,11 +1,17 @@
 """Write the results section as LaTeX."""
 
+import json
+
 from perturb.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
     from perturb.report import section
+    from perturb.report.gradients import sections
     from perturb.report.material import chapters, ranking
 
     parts = [snakemake.input.get(name, []) for name in ("tables", "figures", "pages")]
     found = chapters(snakemake.params.plans, *parts)
-    section.write(found, snakemake.output[0], ranking(snakemake.input.get("ranking", [])))
+    ranked = ranking(snakemake.input.get("ranking", []))
+    given = snakemake.input.get("gradients", [])
+    studies = sections(json.loads(snakemake.params.gradients), given, given)
+    section.write(found, snakemake.output[0], ranked, studies)

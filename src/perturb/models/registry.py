@@ -95,6 +95,16 @@ MODELS: dict[str, Model] = {
             "DeiT-B/16 on inputs resized to 224, fine-tuned from its published weights",
             pretrained=True,
         ),
+        *(
+            Model(
+                f"{prefix}xnor_resnet18_{width}",
+                f"perturb.models.xnor_resnet:{prefix}xnor_resnet18_{width}",
+                f"thin ResNet-18 with binary activations and {weights} weights, {width} channels",
+                image_multiple=8,
+            )
+            for prefix, weights in (("", "binary"), ("real_", "full-precision"))
+            for width in (8, 16)
+        ),
     )
 }
 

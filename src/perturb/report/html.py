@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,32 @@ from perturb.analysis import display
 from perturb.analysis import ranking as rankings
 from perturb.analysis.tables import StudyTable
 from perturb.files import write_text
+from perturb.gradients.table import HEADER
 from perturb.landscape import table as scalars
-from perturb.report.material import Chapter, Ranking
+from perturb.report import gradients
+from perturb.report.gradients import GradientsSection
+from perturb.report.material import Chapter, Picture, Ranking
 from perturb.report.sentences import findings, what_was_run
 
 _BAR = 120  # user units across the picture of a difference, zero in the middle
 
 
-def write(chapters: Sequence[Chapter], path: str | Path, ranking: Ranking | None = None) -> None:
-    """Write the report of `chapters`, and of the ranking over them, to `path`."""
-    write_text(path, render(chapters, Path(path).parent, ranking))
+def write(
+    chapters: Sequence[Chapter],
+    path: str | Path,
+    ranking: Ranking | None = None,
+    studies: Sequence[GradientsSection] = (),
+) -> None:
+    """Write the report of `chapters`, their ranking and studies of gradients to `path`."""
+    write_text(path, render(chapters, Path(path).parent, ranking, studies))
 
 
-def render(chapters: Sequence[Chapter], folder: Path, ranking: Ranking | None = None) -> str:
+def render(
+    chapters: Sequence[Chapter],
+    folder: Path,
+    ranking: Ranking | None = None,
+    studies: Sequence[GradientsSection] = (),
+) -> str:
     """Return the report of `chapters`; what it links to is named relative to `folder`."""
     template = environment().get_template("report.html.j2")
     return template.render(
@@ -35,6 +49,13 @@ def render(chapters: Sequence[Chapter], folder: Path, ranking: Ranking | None = 
         smoke=any(_smoke(chapter.table) for chapter in chapters),
         chapters=[_chapter(chapter, folder) for chapter in chapters],
         ranking=_ranking(ranking) if ranking else None,
+        gradients=[_gradients(study) for study in studies],
+        headers={
+            "claims": gradients.CLAIMS,
+            "table": HEADER,
+            "layers": gradients.LAYERS,
+            "stochastic": gradients.STOCHASTIC,
+        },
         results=folder.as_posix(),
     )
 
@@ -80,11 +101,7 @@ def _chapter(chapter: Chapter, folder: Path) -> dict[str, Any]:
         "sections": display.sections(table),
         "bars": difference_bars(table),
         "caption": display.caption(table),
-        "pictures": [
-            {"title": p.title, "caption": p.caption, "name": p.name, "source": embedded(p.png)}
-            for p in chapter.pictures
-            if p.png
-        ],
+        "pictures": _pictures(chapter.pictures),
         "landscapes": _landscapes(chapter, folder),
         "provenance": _provenance(table),
         "traced": [chapter.dataset]
@@ -92,6 +109,25 @@ def _chapter(chapter: Chapter, folder: Path) -> dict[str, Any]:
         "example": f"{folder.as_posix()}/runs/{chapter.dataset}/{table.plan['model']}/"
         f"{table.plan['reference']}/seed0/record.json",
     }
+
+
+def _gradients(study: GradientsSection) -> dict[str, Any]:
+    endings = [".csv", ".provenance.csv", "_claims.csv", "_stochastic.csv"]
+    endings += ["_layers.csv"] if study.layers else []
+    return {
+        **{f.name: getattr(study, f.name) for f in fields(study)},
+        "heading": study.heading,
+        "pictures": _pictures(study.pictures),
+        "tables": [study.name + ending for ending in endings],
+    }
+
+
+def _pictures(pictures: Sequence[Picture]) -> list[dict[str, str]]:
+    return [
+        {"title": p.title, "caption": p.caption, "name": p.name, "source": embedded(p.png)}
+        for p in pictures
+        if p.png
+    ]
 
 
 def _landscapes(chapter: Chapter, folder: Path) -> dict[str, Any] | None:

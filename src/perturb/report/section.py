@@ -9,6 +9,7 @@ from pathlib import Path
 from perturb.analysis.formats import escape, prose
 from perturb.analysis.ranking import caption
 from perturb.files import write_text
+from perturb.report.gradients import GradientsSection
 from perturb.report.material import Chapter, Picture, Ranking
 from perturb.report.sentences import findings, what_was_run
 
@@ -33,12 +34,22 @@ _HEAD = r"""% Made by perturb; edit nothing here, rerun instead.
 """
 
 
-def write(chapters: Sequence[Chapter], path: str | Path, ranking: Ranking | None = None) -> None:
+def write(
+    chapters: Sequence[Chapter],
+    path: str | Path,
+    ranking: Ranking | None = None,
+    studies: Sequence[GradientsSection] = (),
+) -> None:
     """Write the results section to `path`."""
-    write_text(path, render(chapters, Path(path).parent, ranking))
+    write_text(path, render(chapters, Path(path).parent, ranking, studies))
 
 
-def render(chapters: Sequence[Chapter], folder: Path, ranking: Ranking | None = None) -> str:
+def render(
+    chapters: Sequence[Chapter],
+    folder: Path,
+    ranking: Ranking | None = None,
+    studies: Sequence[GradientsSection] = (),
+) -> str:
     """Return the results section; tables and figures are named relative to `folder`."""
     parts = [
         _HEAD,
@@ -46,6 +57,7 @@ def render(chapters: Sequence[Chapter], folder: Path, ranking: Ranking | None = 
         "",
         *([_ranking(ranking, chapters, folder)] if ranking else []),
         *(_chapter(c, folder) for c in chapters),
+        *(_gradients(study, folder) for study in studies),
         r"\perturbend",
         "",
     ]
@@ -81,6 +93,27 @@ def _chapter(chapter: Chapter, folder: Path) -> str:
         lines += [rf"\input{{\perturbresults/tables/landscape_{chapter.dataset}.tex}}", ""]
     lines += [_figure(picture, folder, label) for picture in chapter.pictures if picture.pdf]
     return "\n".join([*lines, r"\clearpage", ""])
+
+
+def _gradients(study: GradientsSection, folder: Path) -> str:
+    ours = [f"{claim}: {verdict}. Ours: {numbers}." for claim, verdict, numbers, _ in study.claims]
+    smoke = ["Smoke run, not a result of the study."] if study.smoke else []
+    lines = [
+        rf"\subsection{{{_tex(study.heading)}}}\label{{sec:{study.name}}}",
+        *(_tex(text) for text in [*smoke, study.what]),
+        r"\paragraph{What the lab log says, and what comes out}",
+        r"\begin{itemize}",
+        *(rf"\item {_tex(text)}" for text in ours),
+        r"\end{itemize}",
+        rf"\input{{\perturbresults/tables/{study.name}.tex}}",
+        "",
+        *(_figure(picture, folder, study.name) for picture in study.pictures if picture.pdf),
+    ]
+    return "\n".join([*lines, r"\clearpage", ""])
+
+
+def _tex(text: str) -> str:
+    return escape(text).replace("≠", r"$\neq$")
 
 
 def _figure(picture: Picture, folder: Path, label: str) -> str:

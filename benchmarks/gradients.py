@@ -1,0 +1,212 @@
+"""Estimates of a sign network's gradient a second, against the plain ways, and the floor.
+
+The coordinate gradient, factorised, against two forwards a weight: one after another, and 64
+weights at once under `torch.func.vmap`. Brute force is timed on some weights and scaled to all.
+NES in evaluations of the loss a second against a loop that evaluates one perturbed network after
+another on the same batch. Every way has all threads and takes its turn; the floor is FLOPs over the
+rate of matrix products, or bytes that must move once over the rate of a copy, whichever is longer.
+
+On a GPU: `python -m benchmarks gradients` on a machine that has one.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from benchmarks.timing import copy_rate, matrix_rate, timed
+from torch import Tensor
+
+from perturb.gradients.coordinate import factorised
+from perturb.gradients.evolution import estimates
+from perturb.gradients.network import (
+    SignNetwork,
+    Weights,
+    flatten,
+    initial_weights,
+    losses,
+    normal_inputs,
+    targets_of,
+    unflatten,
+)
+from perturb.gradients.stacked import StackedLoss
+
+DIMENSIONS = (8, 16, 32, 64)
+COORDINATE_SAMPLES = 4000
+BRUTE_WEIGHTS = 64  # of the second layer are timed
+NES_SAMPLES = (16000, 250)
+LOOPED = {16000: 20, 250: 200}  # evaluations that are timed of the loop
+STACKED = {16000: 128, 250: 5000}
+REPEATS = 5
+SIGMA = 0.1
+EXPECTED = {
+    ("coordinate", 32, "vmap"): "at least 100",
+    ("nes", 16, "loop"): "at least 20",
+}
+
+
+def problem(d: int, samples: int, device: torch.device) -> tuple[Weights, Tensor, Tensor]:
+    weights = tuple(w.to(device) for w in initial_weights(d, 0, "evaluated"))
+    target = tuple(w.to(device) for w in initial_weights(d, 0, "target"))
+    inputs = normal_inputs(d, samples, 0, 0, "benchmark").to(device)
+    return weights, inputs, targets_of(target, inputs)
+
+
+def one_forward_a_weight(
+    weights: Weights, inputs: Tensor, targets: Tensor, layer: int, count: int
+) -> Tensor:
+    """Return the first `count` entries of a layer's coordinate gradient, two forwards each."""
+    found = torch.empty(count)
+    flat = weights[layer].view(-1)
+    for index in range(count):
+        pair = []
+        for step in (SIGMA, -SIGMA):
+            flat[index] += step
+            pair.append((targets_of(weights, inputs) - targets).square().mean().item())
+            flat[index] -= step
+        found[index] = (pair[0] - pair[1]) / (2 * SIGMA)
+    return found
+
+
+def vmapped(weights: Weights, inputs: Tensor, targets: Tensor, layer: int, count: int) -> Tensor:
+    """Return the same, 64 weights at once under vmap."""
+    network = SignNetwork(inputs.shape[1]).to(inputs.device)
+    for of_layer, weight in zip(network.layers, weights, strict=True):
+        of_layer.weight.data = weight
+    stacked = StackedLoss(network, lambda m: (m(inputs) - targets).square().mean())
+    name, weight = f"layers.{layer}.weight", weights[layer]
+    steps = SIGMA * torch.eye(weight.numel(), device=weight.device)[:count]
+    pairs = [
+        [stacked({name: weight + sign * part.view(-1, *weight.shape)}) for sign in (1, -1)]
+        for part in steps.split(64)
+    ]
+    return torch.cat([plus - minus for plus, minus in pairs]) / (2 * SIGMA)
+
+
+def coordinate(d: int, device: torch.device, floor: Callable[[float, float], float]) -> list[dict]:
+    weights, inputs, targets = problem(d, COORDINATE_SAMPLES, device)
+    total = 3 * d * d + d
+    timed_weights = min(BRUTE_WEIGHTS, d * d)
+    ways: dict[str, tuple[Callable[[], object], float]] = {
+        "factorised": (lambda: factorised(weights, inputs, targets, [SIGMA]), 1.0),
+        "loop": (
+            lambda: one_forward_a_weight(weights, inputs, targets, 1, timed_weights),
+            total / timed_weights,
+        ),
+        "vmap": (
+            lambda: vmapped(weights, inputs, targets, 1, timed_weights),
+            total / timed_weights,
+        ),
+    }
+    seconds = {name: [] for name in ways}
+    for repeat in range(REPEATS + 1):
+        for name, (way, scale) in ways.items():
+            if name != "factorised" and repeat not in (1, 2):
+                continue  # minutes at d = 64
+            taken = timed(way, device) * scale
+            if repeat:
+                seconds[name].append(taken)
+    flops = COORDINATE_SAMPLES * (2 * d**3 + 20 * d**2)
+    moved = 4 * COORDINATE_SAMPLES * (2 * d + 1)
+    rows = [
+        row(
+            "coordinate", d, COORDINATE_SAMPLES, seconds, "factorised", "floor", floor(flops, moved)
+        )
+    ]
+    rows += [
+        row("coordinate", d, COORDINATE_SAMPLES, seconds, "factorised", name)
+        for name in ("vmap", "loop")
+    ]
+    return rows
+
+
+def looped(weights: Weights, inputs: Tensor, targets: Tensor, evaluations: int) -> Weights:
+    """Return plain NES as it is usually written: one perturbed network after another."""
+    total = [torch.zeros_like(weight) for weight in weights]
+    for _ in range(evaluations):
+        noise = [torch.randn_like(weight) for weight in weights]
+        moved = [w + SIGMA * e for w, e in zip(weights, noise, strict=True)]
+        hidden = inputs
+        for weight in moved[:-1]:
+            hidden = torch.sign(hidden @ weight.T)
+        loss = ((hidden @ moved[-1].T)[:, 0] - targets).square().mean().item()
+        for sum_, e in zip(total, noise, strict=True):
+            sum_ += loss * e
+    return tuple(t / (evaluations * SIGMA) for t in total)
+
+
+def nes(
+    d: int, samples: int, device: torch.device, floor: Callable[[float, float], float]
+) -> list[dict]:
+    weights, inputs, targets = problem(d, samples, device)
+    centre = flatten(weights)
+
+    def evaluate(points: Tensor) -> Tensor:
+        return losses(unflatten(points, d), inputs, targets)
+
+    ways = {
+        "stacked": lambda: estimates(evaluate, centre, SIGMA, STACKED[samples], ["plain"], 0),
+        "loop": torch.no_grad()(lambda: looped(weights, inputs, targets, LOOPED[samples])),
+    }
+    counts = {"stacked": STACKED[samples], "loop": LOOPED[samples]}
+    seconds = {name: [] for name in ways}
+    for repeat in range(REPEATS + 1):
+        for name, way in ways.items():
+            taken = timed(way, device) / counts[name]
+            if repeat:
+                seconds[name].append(taken)
+    least = floor(samples * 2 * (3 * d * d + d), 4 * len(centre))
+    return [
+        row("nes", d, samples, seconds, "stacked", "floor", least),
+        row("nes", d, samples, seconds, "stacked", "loop"),
+    ]
+
+
+def row(
+    benchmark: str,
+    d: int,
+    samples: int,
+    seconds: dict[str, list[float]],
+    way: str,
+    against: str,
+    floor: float | None = None,
+) -> dict:
+    """Return a line of the table; `ratio` is above 1 where perturb is the faster."""
+    rates = [1 / s for s in seconds[way]]
+    ours = statistics.median(seconds[way])
+    other = floor if floor is not None else statistics.median(seconds[against])
+    what = "gradients" if benchmark == "coordinate" else "evaluations"
+    expected = EXPECTED.get((benchmark, d, against), "")
+    return {
+        "benchmark": f"gradients, {benchmark}",
+        "what": f"{way}, d = {d}, {samples:,} samples, {torch.get_num_threads()} threads",
+        "value": statistics.median(rates),
+        "spread": float(np.ptp(rates)),
+        "unit": f"{what}/s",
+        "ratio": other / ours,
+        "against": f"{against} ({1 / other:.4g} {what}/s)",
+        "expected": expected,
+    }
+
+
+def run() -> list[dict]:
+    """Return a row a dimension, way and what it is set against."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    flops, moves = matrix_rate(device), copy_rate(device)
+
+    def floor(operations: float, moved: float) -> float:
+        return max(operations / flops, moved / moves)
+
+    rows = []
+    for d in DIMENSIONS:
+        rows += coordinate(d, device, floor)
+        for samples in NES_SAMPLES:
+            rows += nes(d, samples, device, floor)
+    return rows
+
+
+if __name__ == "__main__":
+    for line in run():
+        print(line)

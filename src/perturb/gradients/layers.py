@@ -1,0 +1,207 @@
+"""Coordinate gradients of single layers of a trained XNOR-ResNet, against straight-through ones.
+
+A weight of a convolution touches one output channel. What comes before the layer is computed once,
+the touched channel from what it was, and only the units after the layer are run for each weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from perturb.gradients.toy import learning_rates
+from perturb.models.binary import sign
+from perturb.models.xnor_resnet import BinaryConvolution, XNORResNet18
+
+_IMAGES_AT_ONCE = {"cpu": 512, "cuda": 16384}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Unit `number` (from 1) of a network in evaluation mode, on images [B, C, H, W] and labels."""
+
+    network: XNORResNet18
+    number: int
+    images: Tensor
+    labels: Tensor
+
+    @property
+    def convolution(self) -> BinaryConvolution:
+        """The unit's convolution, which has one weight tensor."""
+        return self.network.units[self.number - 1].convolution
+
+    @torch.inference_mode()
+    def coordinate(self, eps: float) -> Tensor:
+        """Return [L(w + eps) - L(w - eps)] / (2 eps) of every weight, [out, in, 3, 3]."""
+        prefix = _Prefix.of(self)
+        count = self.convolution.weight.numel()
+        step = max(1, _IMAGES_AT_ONCE[self.images.device.type] // len(self.images))
+        found = torch.empty(count, dtype=torch.float64, device=self.images.device)
+        for start in range(0, count, step):
+            chosen = torch.arange(start, min(start + step, count), device=self.images.device)
+            pair = [self._losses(prefix, chosen, change) for change in (eps, -eps)]
+            found[chosen] = (pair[0] - pair[1]) / (2 * eps)
+        return found.view_as(self.convolution.weight).to(self.images)
+
+    @torch.inference_mode()
+    def flips(self) -> Tensor:
+        """Return the loss with a weight's sign turned less the loss without, [out, in, 3, 3].
+
+        Divided by -2 w it is a coordinate difference that spans zero. For binary weights, which
+        move the loss by their size alone until they change sign.
+        """
+        prefix = _Prefix.of(self)
+        weight = self.convolution.weight
+        before = self.loss()
+        step = max(1, _IMAGES_AT_ONCE[self.images.device.type] // len(self.images))
+        parts = [
+            self._losses(prefix, chosen, -2 * weight.flatten()[chosen]) - before
+            for chosen in torch.arange(weight.numel(), device=weight.device).split(step)
+        ]
+        return torch.cat(parts).view_as(weight).to(weight)
+
+    def loss(self) -> float:
+        """Return the network's mean cross-entropy."""
+        with torch.inference_mode():
+            logits = self.network(self.images).double()
+            return F.cross_entropy(logits, self.labels).item()
+
+    def straight_through(self) -> Tensor:
+        """Return the gradient that training follows, [out, in, 3, 3]."""
+        loss = F.cross_entropy(self.network(self.images), self.labels)
+        return torch.autograd.grad(loss, self.convolution.weight)[0]
+
+    @torch.no_grad()
+    def decreases(self, gradient: Tensor, rates: Sequence[float]) -> list[float]:
+        """Return L(w) - L(w - eta g / norm(g)) for each learning rate eta."""
+        weight = self.convolution.weight
+        kept, before, found = weight.clone(), self.loss(), []
+        direction = F.normalize(gradient.flatten(), dim=0).view_as(weight)
+        for rate in rates:
+            weight.copy_(kept - rate * direction)
+            found.append(before - self.loss())
+        weight.copy_(kept)
+        return found
+
+    def _losses(self, prefix: _Prefix, chosen: Tensor, change: float | Tensor) -> Tensor:
+        """Return the loss [P] with each of the chosen weights, by flat index [P], changed."""
+        channels = prefix.channels(self.convolution, chosen, change)  # [P, B, H, W]
+        out = chosen // self.convolution.weight[0].numel()
+        features = prefix.features.repeat(len(chosen), 1, 1, 1, 1)
+        index = torch.arange(len(chosen), device=chosen.device)
+        shortcut = prefix.shortcut[:, out].transpose(0, 1)
+        features[index, :, out] = F.relu(channels) + shortcut
+        features = features.flatten(0, 1)
+        for unit in self.network.units[self.number :]:
+            features = unit(features)
+        logits = self.network.finish(features).double()
+        labels = self.labels.repeat(len(chosen))
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        return losses.view(len(chosen), -1).mean(dim=1)
+
+
+@dataclass(frozen=True)
+class _Prefix:
+    """What does not depend on the weight that moves.
+
+    `windows` are the binary inputs that each of the nine positions of a filter sees,
+    [in, 9, B, H, W]; `before` the convolution's output, `features` the unit's, [B, out, H, W].
+    """
+
+    windows: Tensor
+    before: Tensor
+    shortcut: Tensor
+    features: Tensor
+
+    @classmethod
+    def of(cls, layer: Layer) -> _Prefix:
+        inputs = layer.network.stem(layer.images)
+        for unit in layer.network.units[: layer.number - 1]:
+            inputs = unit(inputs)
+        unit = layer.network.units[layer.number - 1]
+        activations = unit.activations(inputs)
+        before, shortcut = unit.convolution(activations), unit.shortcut(inputs)
+        batch, channels, height, width = activations.shape
+        windows = F.unfold(activations, 3, padding=1).view(batch, channels, 9, height, width)
+        windows = windows.permute(1, 2, 0, 3, 4).contiguous()
+        return cls(windows, before, shortcut, F.relu(before) + shortcut)
+
+    def channels(
+        self, convolution: BinaryConvolution, chosen: Tensor, change: float | Tensor
+    ) -> Tensor:
+        """Return the touched output channel [P, B, H, W] of the convolution for each weight."""
+        weight = convolution.weight.clamp(-1, 1).flatten()
+        size = convolution.weight[0].numel()
+        out, within = chosen // size, chosen % size
+        old, new = weight[chosen], (convolution.weight.flatten()[chosen] + change).clamp(-1, 1)
+        ratio, moved = torch.ones_like(old), new - old
+        if convolution.binary:
+            scale = weight.view(-1, size).abs().mean(dim=1)[out]
+            scaled = scale + (new.abs() - old.abs()) / size
+            ratio, moved = scaled / scale, scaled * (sign(new) - sign(old))
+        seen = self.windows[within // 9, within % 9]
+        before = self.before[:, out].transpose(0, 1)
+        return ratio.view(-1, 1, 1, 1) * before + moved.view(-1, 1, 1, 1) * seen
+
+
+def measure(
+    network: XNORResNet18,
+    numbers: Sequence[int],
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    windows: Sequence[float],
+    rates_a_decade: int,
+) -> pd.DataFrame:
+    """Return a row a layer, estimator, window and learning rate.
+
+    Gradients are estimated on `train` (images, labels), steps measured on `test`; `cosine` is that
+    of the estimate and the straight-through gradient, `reliability` of the halves of `train`.
+    """
+    network.eval()
+    rates, rows = learning_rates(rates_a_decade), []
+    middle = len(train[1]) // 2
+    for number in numbers:
+        whole, held_out = Layer(network, number, *train), Layer(network, number, *test)
+        halves = [
+            Layer(network, number, *(part[piece] for part in train))
+            for piece in (slice(middle), slice(middle, 2 * middle))
+        ]
+        reference = whole.straight_through()
+        estimates: list[tuple[str, float, Tensor, float]] = [
+            ("ste", 0.0, reference, _cosine(*(half.straight_through() for half in halves)))
+        ]
+        for eps in windows:
+            pair = [half.coordinate(eps) for half in halves]
+            estimates.append(("cdg", eps, (pair[0] + pair[1]) / 2, _cosine(*pair)))
+        if whole.convolution.binary:
+            weight = whole.convolution.weight.detach()
+            pair = [half.flips() / (-2 * weight) for half in halves]
+            estimates.append(("sign_flip", 0.0, (pair[0] + pair[1]) / 2, _cosine(*pair)))
+        for estimator, eps, gradient, reliability in estimates:
+            what: dict[str, Any] = {
+                "layer": number,
+                "weights": gradient.numel(),
+                "estimator": estimator,
+                "window": eps,
+                "cosine": _cosine(gradient, reference),
+                "reliability": reliability,
+            }
+            decreases = held_out.decreases(gradient, rates)
+            rows += [
+                what | {"learning_rate": rate, "decrease": decrease}
+                for rate, decrease in zip(rates, decreases, strict=True)
+            ]
+    return pd.DataFrame(rows)
+
+
+def _cosine(first: Tensor, second: Tensor) -> float:
+    pair = [np.asarray(g.detach().cpu().double()).ravel() for g in (first, second)]
+    norms = np.linalg.norm(pair[0]) * np.linalg.norm(pair[1])
+    return float(pair[0] @ pair[1] / norms) if norms > 0 else 0.0

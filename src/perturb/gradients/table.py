@@ -1,0 +1,435 @@
+"""Tables of the study: what each estimate lowers the loss by, beside what the lab log says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from perturb.analysis.formats import csv_text as csv
+from perturb.analysis.formats import escape
+from perturb.analysis.statistics import LEVEL, holm, summarise
+from perturb.errors import PerturbError
+from perturb.files import read_json, sha256_file, sha256_json
+
+ARM = ["dimension", "pretraining", "estimator", "evaluations"]
+CELL = ["dimension", "pretraining"]
+LAYERS = (1, 2, 3, 4)
+# Cosine of the straight-through to the coordinate gradient by layer in the log, 1M samples.
+LOG_COSINES = (0.893, 0.897, 0.963, 0.905)
+AGREES = "comes out"
+DIFFERS = "does not come out"
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that the runs of a study left, a frame a kind, with the run of each row."""
+
+    study: str
+    scale: str
+    curves: pd.DataFrame
+    windows: pd.DataFrame
+    batches: pd.DataFrame
+    pooled: pd.DataFrame
+    records: pd.DataFrame
+
+
+def gather(study: str, scale: str, records: Iterable[str | Path]) -> Material:
+    """Read the frames beside each record.
+
+    Raises PerturbError where a file is missing or is not what its record says.
+    """
+    frames: dict[str, list[pd.DataFrame]] = {}
+    kept = []
+    for path in map(Path, records):
+        record = read_json(path)
+        settings = record["settings"]
+        run = {key: settings[key] for key in CELL} | {"seed": record["seed"]}
+        for name, expected in record["sha256"].items():
+            file = path.with_name(f"{name}.csv")
+            if not file.exists() or sha256_file(file) != expected:
+                raise PerturbError(
+                    f"{file}: missing, or not what {path.name} says. Delete it and run again."
+                )
+            frames.setdefault(name, []).append(pd.read_csv(file).assign(**run))
+        facts = ("device", "threads", "versions", "code_sha256", "loss", "loss_of_zero")
+        shared = {k: v for k, v in settings.items() if k not in CELL}
+        kept.append(
+            run
+            | {key: record[key] for key in facts}
+            | {"samples": settings["samples"], "settings_sha256": sha256_json(shared)}
+            | {"record": path, "record_sha256": sha256_file(path)}
+        )
+    joined = {name: pd.concat(parts, ignore_index=True) for name, parts in frames.items()}
+    return Material(study, scale, records=pd.DataFrame(kept), **joined)
+
+
+def order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows by dimension, pre-training, family of estimator and evaluations."""
+    family = frame["estimator"].str.partition("_")[0].map({"cdg": 0, "nes": 1, "spsa": 2, "ste": 3})
+    keys = frame.assign(_family=family)
+    keys = keys.sort_values([*CELL, "_family", "evaluations"], kind="stable", ignore_index=True)
+    return keys.drop(columns="_family")
+
+
+def build(material: Material, published: dict[str, dict[str, float]]) -> pd.DataFrame:
+    """Return the table: a row a dimension, state, estimator and number of evaluations.
+
+    Decreases are means over initialisations and batches with their standard deviation; `to_cdg`
+    the paired difference to the coordinate gradient, of initialisations' means, with its 95 % t
+    interval and p-value, alone and after Holm's correction over the table.
+    """
+    rows = []
+    by_seed = [*CELL, "seed"]
+    cdg = material.batches[material.batches["estimator"] == "cdg"]
+    reference = cdg.groupby(by_seed)["decrease_hidden"].mean()
+    for arm, frame in material.batches.groupby(ARM, sort=False):
+        what = dict(zip(ARM, arm, strict=True))
+        windows = sorted(frame["window"].unique(), reverse=True)
+        row: dict[str, Any] = what | {"scale": material.scale, "batches": len(frame)}
+        row["windows"] = " ".join(f"{w:g}" for w in windows) if windows != [0] else ""
+        row["learning_rates"] = _range(frame["learning_rate_hidden"])
+        for name in [name for name in frame if name.startswith("decrease_")]:
+            row |= {f"{name}_mean": frame[name].mean(), f"{name}_sd": frame[name].std()}
+        row |= _against(frame, reference.loc[arm[:2]])
+        for layer in LAYERS:
+            row[f"cosine_to_cdg_layer_{layer}"] = frame[f"cosine_layer_{layer}"].mean()
+        for layer in LAYERS:
+            row[f"cdg_reliability_layer_{layer}"] = frame[f"reliability_layer_{layer}"].mean()
+        rows.append(row | _log(row, published))
+    table = order(pd.DataFrame(rows))
+    others = table["estimator"] != "cdg"
+    p_values = [None if pd.isna(p) else p for p in table.loc[others, "to_cdg_p_value"]]
+    table.loc[others, "to_cdg_p_value_holm"] = np.array(holm(p_values), dtype=float)
+    table["mixed"] = _mixed(material.records)
+    return table
+
+
+def _range(values: pd.Series) -> str:
+    low, high = values.min(), values.max()
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+
+
+def _against(frame: pd.DataFrame, reference: pd.Series) -> dict[str, float | None]:
+    """Return the paired difference to the coordinate gradient: initialisations are the sample."""
+    own = frame.groupby("seed")["decrease_hidden"].mean()
+    differences = (own - reference).to_numpy()
+    found = summarise(differences)
+    known = found.low is not None
+    return {
+        "to_cdg_mean": found.mean,
+        "to_cdg_ci95_low": found.low,
+        "to_cdg_ci95_high": found.high,
+        "to_cdg_p_value": float(stats.ttest_1samp(differences, 0).pvalue) if known else None,
+    }
+
+
+def _log(row: dict[str, Any], published: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """Return the log's decrease for a row, and whether ours at its learning rate comes out there.
+
+    It does where the log's mean lies within two standard errors of ours, over all batches.
+    """
+    of_dimension = published.get(str(row["dimension"]), {}) if not row["pretraining"] else {}
+    estimator = row["estimator"]
+    # The log does not say which arm its NES is: no baseline, and so plain.
+    key = f"nes_{row['evaluations']}" if estimator == "nes_plain" else estimator
+    found = of_dimension.get(key)
+    verdict = ""
+    if found is not None:
+        error = row["decrease_hidden_at_0.1_sd"] / row["batches"] ** 0.5
+        far = abs(row["decrease_hidden_at_0.1_mean"] - found) > 2 * error
+        verdict = DIFFERS if far else AGREES
+    return {"log_decrease_at_0.1": found, "log_verdict": verdict}
+
+
+def _mixed(records: pd.DataFrame) -> str:
+    """Return what the runs of a table differ in, which they should not."""
+    kinds = ("device", "threads", "versions", "code_sha256", "settings_sha256")
+    return " ".join(k for k in kinds if records[k].map(json.dumps).nunique() > 1)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the log or the issue, whether the runs bear it out, and the numbers."""
+
+    claim: str
+    verdict: str
+    ours: str
+    log: str
+
+
+def claims(table: pd.DataFrame, material: Material) -> list[Claim]:
+    """Return the orderings that the study is about, each with its numbers.
+
+    Those that a study has no arms or networks for are left out.
+    """
+    raw = table[table["pretraining"] == 0]
+    found = [*_cdg_against_nes(table), *_few_evaluations(raw), *_antithetic(raw)]
+    return [*found, *_narrow_windows(material), *_cosines_of_many(material)]
+
+
+def _arm(frame: pd.DataFrame, estimator: str, evaluations: int | None = None) -> pd.DataFrame:
+    chosen = frame[frame["estimator"] == estimator]
+    return chosen if evaluations is None else chosen[chosen["evaluations"] == evaluations]
+
+
+def _said(ok: bool) -> str:
+    return AGREES if ok else DIFFERS
+
+
+def _cdg_against_nes(table: pd.DataFrame) -> Iterable[Claim]:
+    for pretrained, name in ((False, "raw"), (True, "pre-trained")):
+        part = table[(table["pretraining"] > 0) == pretrained]
+        rivals = part[part["estimator"].str.startswith(("nes", "spsa"))]
+        if rivals.empty:
+            continue
+        better = rivals["to_cdg_mean"] > 0
+        worse = rivals[better & (rivals["to_cdg_p_value_holm"] < LEVEL)]
+        listed = "; ".join(
+            f"d {r.dimension} {r.estimator} {r.evaluations}: {r.to_cdg_mean:+.4f}"
+            for r in worse.itertuples()
+        )
+        most = rivals.loc[rivals["to_cdg_mean"].idxmax()]
+        ours = (
+            f"{len(rivals)} arms of NES and SPSA: {int(better.sum())} with the larger mean "
+            f"decrease (at most {most['to_cdg_mean']:+.4f}, d {most['dimension']} "
+            f"{most['estimator']} {most['evaluations']}), {len(worse)} of them significant after "
+            "Holm's correction" + (f" ({listed})" if listed else "")
+        )
+        log = "CDG ahead at every d and N" if not pretrained else ""
+        claim = f"CDG lowers the loss at least as much as NES at every d and N, {name}"
+        yield Claim(f"{claim}, hidden layers", _said(worse.empty), ours, log)
+        cdg = _arm(part, "cdg").set_index("dimension")["decrease_all_mean"]
+        more = rivals["decrease_all_mean"] - rivals["dimension"].map(cdg)
+        ours = (
+            f"{int((more > 0).sum())} of {len(rivals)} arms with the larger mean decrease (at most "
+            f"{more.max():+.4f}); the linear output layer decides"
+        )
+        yield Claim(f"{claim}, all layers", _said(bool((more <= 0).all())), ours, log)
+
+
+def _few_evaluations(raw: pd.DataFrame) -> Iterable[Claim]:
+    if _arm(raw, "nes_plain").empty:
+        return
+    fewest = int(raw.loc[raw["estimator"] == "nes_plain", "evaluations"].min())
+    plain = _arm(raw, "nes_plain", fewest).set_index("dimension")["decrease_hidden_mean"]
+    share = plain / _arm(raw, "cdg").set_index("dimension")["decrease_hidden_mean"]
+    ok = bool((share.iloc[1:] < 0.5 * share.iloc[0]).all())
+    numbers = ", ".join(f"d {d}: {value:.2f}" for d, value in share.items())
+    yield Claim(
+        f"Plain NES with {fewest} evaluations falls apart as d grows",
+        _said(ok),
+        f"its decrease over CDG's: {numbers}",
+        "d 8: 0.73, d 16: 0.00, d 32: -0.02 (500 evaluations)",
+    )
+
+
+def _antithetic(raw: pd.DataFrame) -> Iterable[Claim]:
+    columns = [f"cosine_to_cdg_layer_{layer}" for layer in LAYERS[:3]]
+    for evaluations in sorted(_arm(raw, "nes_antithetic")["evaluations"].unique()):
+        if _arm(raw, "nes_plain", evaluations).empty:
+            continue
+        cosines = {
+            kind: _arm(raw, f"nes_{kind}", evaluations).set_index("dimension")[columns]
+            for kind in ("plain", "baseline", "antithetic")
+            if not _arm(raw, f"nes_{kind}", evaluations).empty
+        }
+        ratio = cosines["antithetic"].mean(axis=1) / cosines["plain"].mean(axis=1).clip(lower=1e-3)
+        at = 16 if 16 in ratio.index else ratio.index[-1]
+        numbers = "; ".join(
+            f"{kind} {' '.join(f'{value:.2f}' for value in frame.loc[at])}"
+            for kind, frame in cosines.items()
+        )
+        log = "plain .16 .02 .22; baseline .27 .50 .63; antithetic .62 .76 .91 (window not stated)"
+        yield Claim(
+            f"Antithetic NES is far ahead of plain at {evaluations} evaluations (cosine to CDG)",
+            _said(bool((ratio > 2).all())),
+            f"layers 1 to 3, d {at}: {numbers}",
+            log if evaluations == 5000 else "",
+        )
+
+
+def _narrow_windows(material: Material) -> Iterable[Claim]:
+    frame = material.windows[material.windows["pretraining"] > 0]
+    for estimator, width in (("cdg", "eps"), ("nes_antithetic", "sigma")):
+        part = frame[frame["estimator"] == estimator]
+        if part.empty:
+            continue
+        part = part[
+            part["evaluations"] == part.groupby("dimension")["evaluations"].transform("max")
+        ]
+        mean = part.groupby(["dimension", "window"])["decrease"].mean().unstack()
+        wide, narrow = (
+            mean[mean.columns[mean.columns >= 0.1]],
+            mean[mean.columns[mean.columns < 0.1]],
+        )
+        ok = bool((narrow.max(axis=1) > wide.max(axis=1)).all() and (narrow.max(axis=1) > 0).all())
+        numbers = "; ".join(
+            f"d {d}: {wide.loc[d].max():.2g} from 0.1 up, {narrow.loc[d].max():.2g} below"
+            for d in mean.index
+        )
+        yield Claim(
+            f"After pre-training wide windows fail and narrow ones do not ({estimator}, {width})",
+            _said(ok),
+            f"best decrease: {numbers}",
+            "eps 0.1 raises the loss, 0.01 lowers it" if estimator == "cdg" else "",
+        )
+
+
+def _cosines_of_many(material: Material) -> Iterable[Claim]:
+    raw = material.pooled[material.pooled["pretraining"] == 0]
+    if _arm(raw, "ste_clip").empty:
+        return
+    largest = raw["dimension"].max()
+    at = 32 if (raw["dimension"] == 32).any() else largest
+    part = raw[(raw["dimension"] == at) & (raw["estimator"] == "ste_clip")]
+    ours = [part[f"cosine_layer_{layer}"].mean() for layer in LAYERS]
+    ok = all(abs(a - b) < 0.05 for a, b in zip(ours, LOG_COSINES, strict=True))
+    yield Claim(
+        "Cosine of the clipped straight-through to the coordinate gradient, four layers",
+        _said(ok),
+        " ".join(f"{value:.3f}" for value in ours)
+        + f" (d {at}; the fourth layer is linear, where both are the exact gradient)",
+        " ".join(f"{value:.3f}" for value in LOG_COSINES) + " (1M samples, d not stated)",
+    )
+
+
+def provenance(material: Material, results: Path) -> pd.DataFrame:
+    """Return a line a run: which rows of the table it is in, its files' hashes and its machine."""
+    frame = material.records.copy()
+    frame["record"] = [path.resolve().relative_to(results.resolve()) for path in frame["record"]]
+    frame["versions"] = frame["versions"].map(
+        lambda v: " ".join(f"{name} {number}" for name, number in sorted(v.items()))
+    )
+    return frame.drop(columns=["loss", "loss_of_zero"])
+
+
+HEADER = ("d", "state", "estimator", "N", "window", "learning rate", "decrease", "at 0.1",
+          "log at 0.1", "to CDG", "all layers", "cosine to CDG by layer")  # fmt: skip
+
+
+def cells(table: pd.DataFrame) -> list[list[str]]:
+    """Return the table as a reader sees it, a list a row, under HEADER."""
+    rows = []
+    for row in table.to_dict("records"):
+        log = row["log_decrease_at_0.1"]
+        log = "" if pd.isna(log) else f"{log:.4f}" + ("" if row["log_verdict"] == AGREES else " ≠")
+        low, high = row["to_cdg_ci95_low"], row["to_cdg_ci95_high"]
+        interval = "" if pd.isna(low) else f" [{low:+.4f}, {high:+.4f}]"
+        difference = "" if row["estimator"] == "cdg" else f"{row['to_cdg_mean']:+.4f}{interval}"
+        layers = " ".join(f"{row[f'cosine_to_cdg_layer_{layer}']:.2f}" for layer in LAYERS)
+        rows.append([
+            str(row["dimension"]),
+            f"{row['pretraining']} batches" if row["pretraining"] else "raw",
+            row["estimator"],
+            f"{row['evaluations']:,}",
+            row["windows"],
+            row["learning_rates"],
+            _spread(row, "decrease_hidden"),
+            _spread(row, "decrease_hidden_at_0.1"),
+            log,
+            difference.replace("-", "−"),
+            _spread(row, "decrease_all"),
+            layers.replace("-", "−"),
+        ])  # fmt: skip
+    return rows
+
+
+def _spread(row: dict[str, Any], name: str) -> str:
+    return f"{row[f'{name}_mean']:.4f} ± {row[f'{name}_sd']:.4f}".replace("-", "−")
+
+
+def caption(table: pd.DataFrame) -> str:
+    """Return the sentences that say what the numbers of the table are."""
+    most = int(table["batches"].max())
+    text = (
+        "Decrease of the loss by one step: mean and standard deviation over initialisations and "
+        f"held-out batches ({most} in all); window and learning rate were chosen on another batch. "
+        "The step is the estimate at unit norm in each hidden layer; with the linear output layer, "
+        "which can lower the loss alone, under all layers. At 0.1: at the learning rate of the lab "
+        "log, beside the log's own figure; ≠ marks one further away than two of our standard "
+        "errors (the log does not state how it scaled its step). To CDG: paired difference of "
+        "the decrease, with its 95 % interval over initialisations. N counts evaluations of the "
+        "loss: for CDG what brute force takes, for straight-through one forward and backward."
+    )
+    smoke = "Smoke run, not a result of the study. " if (table["scale"] == "smoke").any() else ""
+    mixed = table["mixed"].iloc[0]
+    return smoke + text + (f" The runs differ in: {mixed}." if mixed else "")
+
+
+def markdown(table: pd.DataFrame, found: Sequence[Claim], title: str) -> str:
+    """Return claims and table for GitHub."""
+    head = ("claim", "verdict", "ours", "log")
+    lines = [f"# {title}", ""]
+    if table["mixed"].iloc[0]:
+        lines += [f"> **The runs differ in: {table['mixed'].iloc[0]}.**", ""]
+    lines += [_line(head), _line(["---"] * len(head))]
+    lines += [_line([c.claim, c.verdict, c.ours, c.log]) for c in found]
+    lines += ["", _line(HEADER), _line(["---"] * len(HEADER)), *map(_line, cells(table))]
+    return "\n".join([*lines, "", caption(table), ""])
+
+
+def _line(texts: Iterable[str]) -> str:
+    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+
+
+def latex(table: pd.DataFrame, title: str, study: str) -> str:
+    """Return the table as a longtable with booktabs rules, to `\\input`."""
+    tex = [[_tex(cell) for cell in row] for row in cells(table)]
+    head = " & ".join(_tex(name) for name in HEADER) + r"\\"
+    lines = [
+        r"\begingroup\tiny\setlength{\tabcolsep}{2pt}\setlength{\LTcapwidth}{\linewidth}",
+        r"\begin{longtable}{@{}rllrllrrrlrl@{}}",
+        rf"\caption{{{_tex(title)}. {_tex(caption(table))}}}\label{{tab:{study}}}\\",
+        r"\toprule",
+        head,
+        r"\midrule",
+        r"\endhead",
+        r"\bottomrule",
+        r"\endlastfoot",
+        *(" & ".join(row) + r"\\" for row in tex),
+        r"\end{longtable}",
+        r"\endgroup",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _tex(text: str) -> str:
+    return escape(text).replace("≠", r"$\neq$")
+
+
+def texts(material: Material, study: dict[str, Any], results: Path) -> dict[str, str]:
+    """Return what the files of the table say: `csv`, `claims`, `md`, `tex` and `provenance`.
+
+    `study` is what `Study.words` wrote; files are named relative to the folder `results`.
+    """
+    table = build(material, study["published"])
+    found = claims(table, material)
+    return {
+        "csv": csv(table),
+        "claims": csv(pd.DataFrame(found)),
+        "md": markdown(table, found, study["title"]),
+        "tex": latex(table, study["title"], study["name"]),
+        "provenance": csv(provenance(material, results)),
+    }
+
+
+def gather_layers(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Return the measured layers of all networks; PerturbError where one is not its record's."""
+    frames = []
+    for path in map(Path, paths):
+        record = read_json(path.with_name("record.json"))
+        if sha256_file(path) != record["sha256"]["layers"]:
+            raise PerturbError(f"{path}: not what its record says. Delete it and run again.")
+        given = record["specification"]
+        run = {key: given[key] for key in ("dataset", "method", "seed", "scale")}
+        limit = given["limit"] or {"train": "all"}
+        run |= {"training_images": limit["train"], "device": record["device"]}
+        frames.append(pd.read_csv(path).assign(**run))
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,26 @@
+"""Estimate the gradients of single layers of a trained XNOR-ResNet."""
+
+from perturb.forkserver import hand_over
+
+hand_over()
+
+from pathlib import Path
+
+from perturb.config import RunSpecification
+from perturb.gpu import leased_gpu
+from perturb.gradients.settings import Layers
+from perturb.scripting import user_errors
+
+specification = RunSpecification.from_json(snakemake.params.specification)
+with (
+    user_errors(snakemake.log[0]),
+    leased_gpu(snakemake.resources.get("gpu_shares", 1), specification.device),
+):
+    from perturb.gradients.run_layers import RunFiles, run_layers
+
+    run_layers(
+        specification,
+        Layers.from_json(snakemake.params.settings),
+        RunFiles(**{name: Path(path) for name, path in snakemake.input.items()}),
+        {name: Path(path) for name, path in snakemake.output.items()},
+    )
