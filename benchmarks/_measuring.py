@@ -87,6 +87,15 @@ def matrix_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> flo
     return best
 
 
+def copy_rate(device: torch.device) -> float:
+    """Return the best rate of reading and writing memory, bytes a second."""
+    source = torch.empty(2**26, device=device)
+    target = torch.empty_like(source)
+    return max(
+        2 * 4 * source.numel() / timed(lambda: target.copy_(source), device) for _ in range(5)
+    )
+
+
 def spread(values: Sequence[float]) -> float:
     """Return the interquartile range, or the range of fewer than four values."""
     if len(values) < 4:

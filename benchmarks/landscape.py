@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 import loss_landscapes
 import torch
-from benchmarks.timing import matrix_rate, timed
 from loss_landscapes.metrics.metric import Metric
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
