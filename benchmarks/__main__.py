@@ -1,10 +1,11 @@
 """`python -m benchmarks [NAME ...]`: run the benchmarks, print and write their table.
 
-A benchmark is a module of this folder with `run() -> list[dict]`; a row has the keys of
+A benchmark is a module of this folder with `run() -> list[dict]`, and with `unavailable() -> str`
+where there are machines that it cannot run on: the reason, or nothing. A row has the keys of
 `COLUMNS`, and what it leaves out stays empty. `value` is a median over repeats where the benchmark
-repeats, `spread` how far the repeats lie apart, `ratio` the value set against `against` in the same
-process, and `expected` the bound that the ratio should keep. Ratios carry from machine to machine;
-seconds do not.
+repeats, `ratio` the median of the value set against `against` in the same repeat, `spread` the
+interquartile range of these ratios (the range of fewer than four), and `expected` the bound that
+the ratio should keep. Ratios carry from machine to machine; seconds do not.
 """
 
 import csv
@@ -20,9 +21,9 @@ from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
-COLUMNS = ["benchmark", "what", "value", "spread", "unit", "ratio", "against", "expected"]
+COLUMNS = ["benchmark", "what", "value", "unit", "ratio", "spread", "against", "expected"]
 # The short ones first; any further module of the folder comes after these, by name.
-ORDER = ["feeding", "step", "workflow"]
+ORDER = ["feeding", "step", "epoch", "workflow"]
 PACKAGES = ["torch", "torchvision", "numpy", "snakemake", "pytorch_optimizer", "loss-landscapes"]
 
 
@@ -97,8 +98,13 @@ def main(names: list[str]) -> int:
         print(f"No benchmark {', '.join(unknown)}; there are: {', '.join(modules) or 'none'}.")
         return 2
     rows: list[dict] = []
-    failed = []
+    failed, left_out = [], []
     for name in [name for name in modules if not names or name in names]:
+        reason = getattr(modules[name], "unavailable", str)()
+        if reason:
+            print(f"{name}: left out, {reason}", flush=True)
+            left_out.append(f"{name} ({reason})")
+            continue
         print(f"{name} ...", flush=True)
         start = time.perf_counter()
         try:
@@ -109,6 +115,8 @@ def main(names: list[str]) -> int:
             failed.append(name)
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     notes = machine()
+    if left_out:
+        notes.append(f"Left out: {', '.join(left_out)}.")
     if failed:
         notes.append(f"Failed, and therefore missing below: {', '.join(failed)}.")
     RESULTS.mkdir(exist_ok=True)

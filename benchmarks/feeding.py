@@ -1,14 +1,11 @@
 """Batches fed by `Feed` against torchvision's CIFAR10 and a DataLoader with two workers.
 
 Both flip, crop with padding 4 and normalise; both have two cores: the feed two threads, the
-DataLoader two worker processes. Repeats alternate, medians count. Real images are used where the
-environment variable PERTURB_TEST_DATA names a folder with `cifar-10-batches-bin` in it, random
-ones of the same layout elsewhere.
+DataLoader two worker processes. Repeats alternate, medians count.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
 import statistics
 import tempfile
@@ -21,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
+from benchmarks._measuring import cifar10, spread
 from perturb.data import DATASETS
 from perturb.data.feeding import Feed
 
@@ -37,17 +35,6 @@ class UncheckedCIFAR10(datasets.CIFAR10):
 
     def _load_meta(self) -> None:
         """Leave out the names of the classes, which no batch needs."""
-
-
-def source() -> tuple[np.ndarray, np.ndarray, str]:
-    """Return 50,000 images uint8 [N, 32, 32, 3], their labels, and what they are."""
-    root = os.environ.get("PERTURB_TEST_DATA")
-    if root and (Path(root) / "cifar-10-batches-bin").is_dir():
-        images = DATASETS["cifar10"].read(Path(root), allow_partial=False)
-        return images.train_images, images.train_labels, "CIFAR-10"
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (50_000, 32, 32, 3), dtype=np.uint8)
-    return images, generator.integers(0, 10, 50_000), "random images"
 
 
 def write_python_version(root: Path, images: np.ndarray, labels: np.ndarray) -> None:
@@ -89,7 +76,7 @@ def run() -> list[dict]:
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        images, labels, what = source()
+        images, labels, what = cifar10()
         common = {"batch_size": BATCH, "mean": MEAN, "std": STD, "seed": 0}
         feeds = {
             "Feed, flip and crop": Feed(images, labels, augment="standard", **common),
@@ -115,6 +102,7 @@ def run() -> list[dict]:
             "value": 50_000 / median,
             "unit": "images/s",
             "ratio": medians[plain] / median,
+            "spread": spread([a / b for a, b in zip(times[plain], times[name], strict=True)]),
             "against": plain,
         }
         for name, median in medians.items()

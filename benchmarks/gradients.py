@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from benchmarks.timing import copy_rate, matrix_rate, timed
 from torch import Tensor
 
+from benchmarks._measuring import copy_rate, matrix_rate, timed
 from perturb.gradients.coordinate import factorised
 from perturb.gradients.evolution import estimates
 from perturb.gradients.network import (

@@ -13,9 +13,7 @@ import statistics
 from collections.abc import Callable
 
 import loss_landscapes
-import numpy as np
 import torch
-from benchmarks.timing import matrix_rate, timed
 from loss_landscapes.metrics.metric import Metric
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
@@ -23,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks._measuring import matrix_rate, spread, timed
 from perturb import models
 from perturb.landscape import directions
 from perturb.landscape.surface import Surface, batch_size
@@ -141,34 +140,26 @@ def run() -> list[dict]:
     rows = []
     for name, size, channels, _, repeats, at_once in CASES:
         seconds, floor = measure(name, size, channels, repeats, at_once, device)
-        ours = statistics.median(seconds["perturb"])
-        rows.append(row(name, "perturb", seconds["perturb"], floor / ours, "floor"))
-        for way in [way for way in seconds if way != "perturb"]:
-            ratio = statistics.median(seconds[way]) / ours
-            rows.append(row(name, "perturb", seconds["perturb"], ratio, way, seconds[way]))
+        ours = seconds.pop("perturb")
+        rows.append(row(name, ours, [floor] * len(ours), "floor"))
+        for way, others in seconds.items():
+            rate = 1 / statistics.median(others)
+            rows.append(row(name, ours, others, way, f"{way} ({rate:.4g} points/s)"))
     return rows
 
 
-def row(
-    name: str,
-    way: str,
-    seconds: list[float],
-    ratio: float,
-    against: str,
-    others: list[float] | None = None,
-) -> dict:
+def row(name: str, ours: list[float], others: list[float], way: str, against: str = "") -> dict:
     """Return a line of the table; `ratio` is above 1 where perturb is the faster."""
-    rates = [1 / s for s in seconds]
-    other = "" if others is None else f" ({1 / statistics.median(others):.4g} points/s)"
+    ratios = [b / a for a, b in zip(ours, others, strict=True)]
     return {
         "benchmark": "landscape",
-        "what": f"{way}, {name}, {IMAGES:,} images, {torch.get_num_threads()} threads",
-        "value": statistics.median(rates),
-        "spread": float(np.ptp(rates)),
+        "what": f"perturb, {name}, {IMAGES:,} images, {torch.get_num_threads()} threads",
+        "value": 1 / statistics.median(ours),
         "unit": "points/s",
-        "ratio": ratio,
-        "against": f"{against}{other}",
-        "expected": EXPECTED.get((name, against), ""),
+        "ratio": statistics.median(ratios),
+        "spread": spread(ratios),
+        "against": against or way,
+        "expected": EXPECTED.get((name, way), ""),
     }
 
 

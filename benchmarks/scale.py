@@ -8,8 +8,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from benchmarks.workflow import CORES, ROOT, run_workflow
 from matplotlib.figure import Figure
+
+from benchmarks.workflow import CORES, ROOT, run_workflow
 
 NUMBERS = (60, 190, 600)
 METHODS = 10

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks._measuring import LoopedPUGD, spread
 from perturb import models, optim
 
 CASES = (
@@ -18,34 +19,6 @@ CASES = (
     ("cnn", 8, 1, 100, 2, 300, ""),
     ("resnet18", 32, 3, 100, 2, 12, "at most 1.05"),
 )
-
-
-class LoopedPUGD:
-    """PUGD as it is usually written: Python loops over the parameters, one operation each."""
-
-    def __init__(self, params: list[Tensor], lr: float = 0.1) -> None:
-        self.params, self.lr = params, lr
-        self.momentum = [torch.zeros_like(p) for p in params]
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor]) -> Tensor:
-        with torch.enable_grad():
-            loss = closure()
-        first = [p.grad.clone() for p in self.params]
-        saved = [p.clone() for p in self.params]
-        norm = torch.stack([(p.abs() * p.grad).norm() for p in self.params]).norm()
-        for p in self.params:
-            p.add_(p.abs() * p.grad / (norm + 1e-12))
-        with torch.enable_grad():
-            closure()
-        for p, old in zip(self.params, saved, strict=True):
-            p.copy_(old)
-        summed = [p.grad + g for p, g in zip(self.params, first, strict=True)]
-        norm = torch.stack([u.norm() for u in summed]).norm()
-        for p, u, v in zip(self.params, summed, self.momentum, strict=True):
-            v.mul_(0.9).add_(u / (norm + 1e-12) + 5e-4 * p)
-            p.sub_(self.lr * v)
-        return loss
 
 
 def measure(
@@ -109,8 +82,7 @@ def run() -> list[dict]:
                     "value": statistics.median(seconds[way]) * 1e3,
                     "unit": "ms",
                     "ratio": statistics.median(ratios),
-                    "spread": statistics.quantiles(ratios, n=4)[2]
-                    - statistics.quantiles(ratios, n=4)[0],
+                    "spread": spread(ratios),
                     "against": "twice forward and backward, in turn",
                     "expected": expected if way == "perturb" else "",
                 }

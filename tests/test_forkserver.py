@@ -1,6 +1,7 @@
 """Scripts run in forks of a server that has PyTorch, as Snakemake's jobs do."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -99,9 +100,23 @@ def test_jobs_are_processes_of_their_own_with_one_import(jobs):
     assert first[2] == second[2] == "True"
 
 
-def test_perturb_itself_is_read_anew_by_every_job(jobs):
-    body = "print([m for m in sys.modules if m.startswith('perturb.')])"
-    assert jobs.run(body)[1].strip() == "['perturb.forkserver']"
+def test_edited_code_is_what_the_next_job_runs(make_jobs):
+    jobs = make_jobs()
+    source = jobs.folder / "src"
+    shutil.copytree(Path(forkserver.__file__).parent, source / "perturb")
+    jobs.environment["PYTHONPATH"] = str(source)
+    body = (
+        "before = 'perturb.random' in sys.modules\n"
+        "from perturb import code, random\n"
+        "print(before, hasattr(random, 'MARK'), code.of('perturb.random'))"
+    )
+    first, again = jobs.run(body), jobs.run(body)
+    assert first == again and first[1].startswith("True False")
+    with open(source / "perturb/random.py", "a") as file:
+        file.write("\nMARK = 1\n")
+    code, out, err = jobs.run(body)
+    assert (code, err) == (0, "")
+    assert out.startswith("False True") and out.split()[2:] != first[1].split()[2:]
 
 
 def test_a_job_has_the_folder_environment_and_path_of_its_process(jobs):

@@ -48,6 +48,9 @@ class RunSpecification:
     split_seed: int = 0
     threads: int = 1
     device: str = "auto"
+    precision: str = "float32"
+    channels_last: bool = False
+    compile: bool = False
     scale: str = "full"
 
     def to_json(self) -> str:

@@ -4,7 +4,8 @@ Importing PyTorch takes longer than training a small net for some epochs. The fi
 Snakemake process starts a server; a script that calls `hand_over` first is run in a fork of it,
 with the files, environment and folder that the script's own process has. Each job so remains a
 process: what becomes of one touches no other. What a job computes does not depend on it, for the
-server holds nothing but other people's modules, imported and not yet used.
+server holds modules that are imported and not yet used; perturb's own are read anew by a job that
+finds any of their files changed.
 
 The server ends with the Snakemake process that its jobs belong to.
 """
@@ -31,8 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-# What the jobs import, perturb's own modules apart: those are read anew by every job, so that a
-# server never runs yesterday's code. None of these starts a thread or touches a GPU when imported.
+# What the jobs import. None of these starts a thread or touches a GPU when imported.
 PRELOADED = (
     "numpy",
     "torch",
@@ -43,12 +43,14 @@ PRELOADED = (
     "jsonschema",
     "pandas",
     "PIL.Image",
+    "perturb.train.run",
 )
 OWNER = "PERTURB_FORKSERVER_OWNER"
 FORKED = "PERTURB_FORKED"
 FORWARDED = (signal.SIGTERM, signal.SIGINT)
 PR_SET_PDEATHSIG = 1
 NUMBER = struct.Struct("!q")
+SOURCE = Path(__file__).parent
 
 
 def serve_jobs_of_this_process() -> None:
@@ -165,8 +167,10 @@ def serve(owner: int, listener: socket.socket) -> None:
     """Fork a process for every job that comes to `listener`, until `owner` has ended."""
     for number in FORWARDED:  # a cluster signals every process of a job; the jobs decide
         signal.signal(number, signal.SIG_IGN)
+    sources = _sources()
     for name in PRELOADED:
         importlib.import_module(name)
+    _hash_code_of_training()
     waking, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(woken)
@@ -190,7 +194,7 @@ def serve(owner: int, listener: socket.socket) -> None:
                     if job is None:
                         connection.close()
                         continue
-                    pid = _fork(job, [listener, connection, *jobs.values()])
+                    pid = _fork(job, sources, [listener, connection, *jobs.values()])
                     with suppress(OSError):
                         connection.sendall(NUMBER.pack(pid))
                     jobs[pid] = connection
@@ -237,7 +241,28 @@ def _receive(connection: socket.socket) -> _Job | None:
         return None
 
 
-def _fork(job: _Job, inherited: list[socket.socket]) -> int:
+def _sources() -> list[tuple[str, int, int]]:
+    """Return each file of the library with its time and size."""
+    found = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        status = path.stat()
+        found.append((str(path), status.st_mtime_ns, status.st_size))
+    return found
+
+
+def _hash_code_of_training() -> None:
+    """Have `perturb.code` know its hashes of what every run uses, which each job asks for."""
+    code = importlib.import_module("perturb.code")
+    rules = (SOURCE / "optim" / "rules").glob("[!_]*.py")
+    code.of("perturb.train.run", *(f"perturb.optim.rules.{path.stem}" for path in rules))
+
+
+def _forget_own_modules() -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "perturb"]:
+        del sys.modules[name]
+
+
+def _fork(job: _Job, sources: list[tuple[str, int, int]], inherited: list[socket.socket]) -> int:
     """Fork a process that runs `job`, without the sockets of the others; return its number."""
     pid = os.fork()
     if pid:
@@ -249,6 +274,8 @@ def _fork(job: _Job, inherited: list[socket.socket]) -> int:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no server, no jobs
         for each in inherited:
             each.close()
+        if _sources() != sources:
+            _forget_own_modules()
         status = _run(job)
     except BaseException:
         traceback.print_exc()

@@ -153,6 +153,7 @@ def test_time_is_told_from_finished_runs():
         finished("asam_0.5_30", seconds=1000, gradients=900, device="cuda (made up)"),
         finished("gsam_0.05_0.01_30", seconds=None, gradients=900),
     ]
+    assert not from_runs(runs, replace(SPECIFICATION, precision="bfloat16"))
     known = from_runs(runs, SPECIFICATION)
     assert set(known) == {"cpu (made up)", "cuda (made up)"}
     cost = known["cpu (made up)"]

@@ -245,7 +245,7 @@ def test_a_kept_state_makes_a_finished_run_again_without_training(
     assert states(job) == ["epoch6.state"]
     shutil.rmtree(job.folder / "run")
     with monkeypatch.context() as patch:
-        patch.setattr("perturb.train.engine._train_epoch", None)
+        patch.setattr("perturb.train.engine.train_epoch", None)
         assert train(job, inputs, keep_state=True).results() == whole(SPECIFICATION)
     # It is no unfinished run: another specification takes its place without a question.
     changed = replace(SPECIFICATION, learning_rate=0.2)

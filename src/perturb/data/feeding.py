@@ -174,8 +174,10 @@ def rotate(images: Tensor, degrees: Tensor, flip: Tensor | None) -> Tensor:
     """
     size = images.shape[-1]
     radians = torch.deg2rad(degrees.double())
-    cosine = (radians.cos() / (size / 2)).float().to(images.device).view(-1, 1, 1)
-    sine = (radians.sin() / (size / 2)).float().to(images.device).view(-1, 1, 1)
+    cosine = (radians.cos() / (size / 2)).float().view(-1, 1, 1)
+    sine = (radians.sin() / (size / 2)).float().view(-1, 1, 1)
+    # A copy that a GPU makes in its turn: the host does not wait until it is done with the batch.
+    cosine, sine = (part.to(images.device, non_blocking=True) for part in (cosine, sine))
     centred = torch.arange(size, device=images.device) - (size - 1) / 2
     row, column = centred.view(1, size, 1), centred.view(1, 1, size)
     if flip is not None:

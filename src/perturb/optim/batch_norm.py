@@ -12,24 +12,31 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 
 @contextmanager
-def running_statistics_frozen() -> Iterator[None]:
+def running_statistics_frozen(model: nn.Module | None = None) -> Iterator[None]:
     """Leave every batch-norm's running mean, variance and count as they are in this block.
 
-    Works on whatever modules run inside it, so an optimiser needs no reference to the model: a
+    Those of `model`, or without one of whatever modules run in the block, so that an optimiser
+    needs no reference to the model (a compiled one it needs: its modules are not called). A
     batch-norm in training mode whose `track_running_stats` is off normalises by its batch as
     before and updates nothing.
     """
     tracked: list[_BatchNorm] = []
 
-    def freeze(module: nn.Module, _: Any) -> None:
+    def freeze(module: nn.Module, _: Any = None) -> None:
         if isinstance(module, _BatchNorm) and module.training and module.track_running_stats:
             module.track_running_stats = False
             tracked.append(module)
 
-    hook = register_module_forward_pre_hook(freeze)
+    hook = None
+    if model is None:
+        hook = register_module_forward_pre_hook(freeze)
+    else:
+        for module in model.modules():
+            freeze(module)
     try:
         yield
     finally:
-        hook.remove()
+        if hook is not None:
+            hook.remove()
         for module in tracked:
             module.track_running_stats = True

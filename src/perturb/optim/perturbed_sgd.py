@@ -61,6 +61,8 @@ class PerturbedSGD(torch.optim.Optimizer):
             published code does.
         learning_rate_schedule: `cosine` anneals lr over the name's epochs at each `set_epoch`;
             `constant` leaves it to the caller.
+        model: whose batch-norms the second pass leaves alone; by default those that run in it.
+            To be given where the closure runs a compiled model.
 
     Attributes:
         epoch: as the last `set_epoch` left it.
@@ -87,6 +89,7 @@ class PerturbedSGD(torch.optim.Optimizer):
         schedule_clock: str = "epoch",
         bn_second_pass: bool = False,
         learning_rate_schedule: str = "cosine",
+        model: torch.nn.Module | None = None,
     ) -> None:
         _check_choice("schedule_clock", schedule_clock, ("epoch", "lagged"))
         _check_choice("learning_rate_schedule", learning_rate_schedule, ("cosine", "constant"))
@@ -102,6 +105,7 @@ class PerturbedSGD(torch.optim.Optimizer):
         self.schedule_clock = schedule_clock
         self.bn_second_pass = bn_second_pass
         self.learning_rate_schedule = learning_rate_schedule
+        self.model = model
         self.trigger = trigger(method.timing) if method.timing else None
         self.trigger_epoch: int | None = None
         self.gradient_evaluations = 0
@@ -239,7 +243,7 @@ class PerturbedSGD(torch.optim.Optimizer):
 
     def _gradient_at(self, closure: Closure, perturbation: Tensor) -> Tensor:
         self.perturbation_norm = vector_norm(perturbation)
-        frozen = nullcontext() if self.bn_second_pass else running_statistics_frozen()
+        frozen = nullcontext() if self.bn_second_pass else running_statistics_frozen(self.model)
         with self.flat.moved_by(perturbation), frozen:
             self._evaluate(closure)
         return self.flat.gradient(self.flat.second)

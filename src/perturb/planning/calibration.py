@@ -16,8 +16,14 @@ from perturb.data.feeding import Feed
 from perturb.errors import PerturbError
 from perturb.files import read_json, write_json
 from perturb.planning.sizes import Shape
-from perturb.train.determinism import describe_device, find_device, make_deterministic
+from perturb.train.determinism import (
+    check_precision,
+    describe_device,
+    find_device,
+    make_deterministic,
+)
 from perturb.train.engine import evaluate, train
+from perturb.train.forward import Forward, forward_of
 
 _LEARNING_RATE = 1e-3  # the images are noise; a step takes as long whatever it learns
 _PATIENCE = 60.0  # seconds: a device that would take longer is timed on a tenth of each batch
@@ -45,6 +51,9 @@ class Calibration:
     evaluation_batch: float
     start_seconds: float
     weights_bytes: int
+    precision: str = "float32"
+    channels_last: bool = False
+    compile: bool = False
 
 
 def device_here(specification: RunSpecification) -> str:
@@ -76,7 +85,7 @@ def calibrate(
 def _same_work(
     found: Calibration, specification: RunSpecification, shape: Shape, steps: int
 ) -> bool:
-    names = ("batch_size", "threads", "augment")
+    names = ("batch_size", "threads", "augment", "precision", "channels_last", "compile")
     same = all(getattr(found, name) == getattr(specification, name) for name in names)
     return same and (found.shape, found.steps) == (shape, steps)
 
@@ -96,8 +105,9 @@ def _patiently(
 def _measure(
     specification: RunSpecification, shape: Shape, device: str, steps: int, images: int
 ) -> Calibration:
-    make_deterministic(specification.threads)
+    make_deterministic(specification.threads, specification.precision)
     on = find_device(specification.device)
+    check_precision(specification.precision, on)
     start = time.perf_counter()
     smaller = replace(specification, batch_size=images)
     train_feed = _feed(smaller, shape, steps * images, on)
@@ -105,17 +115,23 @@ def _measure(
     feeds = {"train": train_feed, "validation": test_feed, "test": test_feed}
     shaped = (shape.num_classes, shape.image_size, shape.channels)
     model = models.build(specification.model, *shaped).to(on)
+    forward = forward_of(
+        model,
+        precision=specification.precision,
+        channels_last=specification.channels_last,
+        compiled=specification.compile,
+    )
     start_seconds = time.perf_counter() - start
     steps_of, evaluations = {}, []
     for rule in ("sgd", "pugd"):
-        optimizer = optim.build(f"{rule}_3", model.parameters(), lr=_LEARNING_RATE)
-        outcome = train(model, optimizer, feeds, epochs=3)
+        optimizer = optim.build(f"{rule}_3", model.parameters(), lr=_LEARNING_RATE, model=model)
+        outcome = train(model, optimizer, feeds, epochs=3, forward=forward)
         if len(outcome.seconds) < 3:
             raise PerturbError(
                 f"plan: calibration of {specification.model} diverged on random images. "
                 "Train one run to its end; the plan then takes its timing."
             )
-        evaluations += [_seconds_to_evaluate(model, test_feed) for _ in range(2)]
+        evaluations += [_seconds_to_evaluate(model, test_feed, forward) for _ in range(2)]
         steps_of[rule] = min(outcome.seconds[1:])
     scale = min(specification.batch_size, shape.train) / images
     evaluated = min(evaluations)
@@ -133,6 +149,9 @@ def _measure(
         evaluation_batch=scale * evaluated,
         start_seconds=start_seconds,
         weights_bytes=sum(t.numel() * t.element_size() for t in model.state_dict().values()),
+        precision=specification.precision,
+        channels_last=specification.channels_last,
+        compile=specification.compile,
     )
 
 
@@ -150,7 +169,7 @@ def _feed(specification: RunSpecification, shape: Shape, images: int, device: to
     )
 
 
-def _seconds_to_evaluate(model: torch.nn.Module, feed: Feed) -> float:
+def _seconds_to_evaluate(model: torch.nn.Module, feed: Feed, forward: Forward) -> float:
     start = time.perf_counter()
-    evaluate(model, feed)
+    evaluate(model, feed, forward)
     return time.perf_counter() - start

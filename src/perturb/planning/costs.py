@@ -18,7 +18,16 @@ from perturb.planning.recorded import FinishedRun
 from perturb.planning.sizes import RunSize
 
 # What a run's seconds depend on, beside its method, device, data set and model.
-_WORK = ("batch_size", "threads", "augment", "limit", "protocol")
+_WORK = (
+    "batch_size",
+    "threads",
+    "augment",
+    "limit",
+    "protocol",
+    "precision",
+    "channels_last",
+    "compile",
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,9 @@ def from_runs(
     """
     of_device: dict[str, list[FinishedRun]] = {}
     for run in runs:
-        same = all(run.settings.get(key) == _plain(specification, key) for key in _WORK)
+        # What a record does not name yet was as the default is.
+        then = {key: run.settings.get(key, getattr(RunSpecification, key)) for key in _WORK}
+        same = all(then[key] == _plain(specification, key) for key in _WORK)
         if same and run.seconds and run.accuracy is not None:
             of_device.setdefault(run.device, []).append(run)
     return {device: _fit(device, found) for device, found in sorted(of_device.items())}

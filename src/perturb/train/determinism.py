@@ -14,8 +14,11 @@ import perturb
 from perturb.errors import PerturbError
 
 
-def make_deterministic(threads: int) -> None:
-    """Fix this process's CPU threads and let PyTorch use deterministic algorithms only."""
+def make_deterministic(threads: int, precision: str = "float32") -> None:
+    """Fix this process's CPU threads and let PyTorch use deterministic algorithms only.
+
+    `precision` "tf32" lets a GPU's matrix products and convolutions round their inputs to it.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     # As use_deterministic_algorithms(True), without its import of the compiler, which takes 2 s.
@@ -23,8 +26,8 @@ def make_deterministic(threads: int) -> None:
     # Filling fresh tensors hides reads of uninitialised memory; it costs a tenth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
 def find_device(wanted: str) -> torch.device:
@@ -40,6 +43,21 @@ def find_device(wanted: str) -> torch.device:
             "Check nvidia-smi and CUDA_VISIBLE_DEVICES, or set `device: auto` in the config."
         )
     return torch.device(wanted)
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise PerturbError where the device does not compute in `precision` (config: train)."""
+    if precision == "float32" or (precision == "bfloat16" and device.type == "cpu"):
+        return
+    # The capability of Ampere, the first GPUs with either format.
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0):
+        return
+    what = "the CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    formats = "float32 or bfloat16" if device.type == "cpu" else "float32"
+    raise PerturbError(
+        f"train: precision is '{precision}', in which {what} does not compute. "
+        f"Set `precision: {formats}` in the config, or train on a GPU of 2020 or later."
+    )
 
 
 def describe_device(device: torch.device) -> str:

@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from perturb.data.feeding import Feed
 from perturb.optim import PerturbedSGD
+from perturb.train.forward import Forward
 from perturb.train.history import Evaluation, History
 
 Weights = dict[str, Tensor]
@@ -57,12 +58,16 @@ def _are_finite(weights: Weights) -> bool:
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, feed: Feed) -> Evaluation:
-    """Return loss and accuracy of `model` in evaluation mode over every batch of `feed`."""
+def evaluate(model: nn.Module, feed: Feed, forward: Forward | None = None) -> Evaluation:
+    """Return loss and accuracy of `model` in evaluation mode over every batch of `feed`.
+
+    `forward` computes its logits (`forward_of`); by default the model itself.
+    """
+    forward = forward or model
     model.eval()
     losses, sizes, correct = [], [], []
     for inputs, labels in feed.epoch(0):
-        logits = model(inputs)
+        logits = forward(inputs)
         losses.append(cross_entropy(logits, labels))
         correct.append((logits.argmax(1) == labels).sum())
         sizes.append(len(labels))
@@ -81,7 +86,7 @@ def _evaluation(losses: Tensor, sizes: list[int], correct: Tensor) -> Evaluation
 
 
 @dataclass(frozen=True)
-class _Epoch:
+class TrainedEpoch:
     """One epoch's training: losses and accuracy at w, norm(g) and norm(e) of each step."""
 
     train: Evaluation
@@ -89,7 +94,15 @@ class _Epoch:
     perturbation_norms: np.ndarray
 
 
-def _train_epoch(model: nn.Module, optimizer: PerturbedSGD, feed: Feed, epoch: int) -> _Epoch:
+def train_epoch(
+    model: nn.Module,
+    optimizer: PerturbedSGD,
+    feed: Feed,
+    epoch: int,
+    forward: Forward | None = None,
+) -> TrainedEpoch:
+    """Train `model` in place for one epoch, without waiting for the device before its end."""
+    forward = forward or model
     model.train()
     losses, sizes, correct, gradients, perturbations = [], [], [], [], []
     for inputs, labels in feed.epoch(epoch):
@@ -99,7 +112,7 @@ def _train_epoch(model: nn.Module, optimizer: PerturbedSGD, feed: Feed, epoch: i
             inputs: Tensor = inputs, labels: Tensor = labels, passes: list = passes
         ) -> Tensor:
             model.zero_grad()  # optimizer.zero_grad imports torch's compiler first
-            logits = model(inputs)
+            logits = forward(inputs)
             passes.append(logits.detach())
             loss = cross_entropy(logits, labels)
             loss.backward()
@@ -110,7 +123,7 @@ def _train_epoch(model: nn.Module, optimizer: PerturbedSGD, feed: Feed, epoch: i
         sizes.append(len(labels))
         gradients.append(optimizer.gradient_norm)
         perturbations.append(optimizer.perturbation_norm)
-    return _Epoch(
+    return TrainedEpoch(
         _evaluation(torch.stack(losses), sizes, torch.stack(correct)),
         torch.stack(gradients).cpu().double().numpy(),
         torch.stack(perturbations).cpu().double().numpy(),
@@ -123,6 +136,7 @@ def train(
     feeds: dict[str, Feed],
     *,
     epochs: int,
+    forward: Forward | None = None,
     checkpoint_every: int = 0,
     before: Outcome | None = None,
     epoch_ended: Callable[[Outcome], None] = lambda outcome: None,
@@ -135,6 +149,7 @@ def train(
         feeds: `train`, `validation` and `test`; where validation and test are one object (the
             protocol `from400`) it is evaluated once.
         epochs: how many.
+        forward: computes the model's logits (`forward_of`); by default the model itself.
         checkpoint_every: keep the weights after every so many epochs; 0 keeps none.
         before: the epochs that are done already, to be gone on from; the model and the optimiser
             are as they were at the end of these.
@@ -154,14 +169,14 @@ def train(
     for epoch in range(len(rows), epochs):
         start = time.perf_counter()
         optimizer.set_epoch(epoch)
-        trained = _train_epoch(model, optimizer, feeds["train"], epoch)
+        trained = train_epoch(model, optimizer, feeds["train"], epoch, forward)
         finite = np.isfinite(trained.train.batch_losses)
         if not finite.all():
             outcome.diverged_at_step = epoch * steps + int(np.argmin(finite)) + 1
             return outcome
-        test = evaluate(model, feeds["test"])
+        test = evaluate(model, feeds["test"], forward)
         same = feeds["validation"] is feeds["test"]
-        validation = test if same else evaluate(model, feeds["validation"])
+        validation = test if same else evaluate(model, feeds["validation"], forward)
         weights = snapshot(model)
         if not math.isfinite(validation.loss + test.loss) or not _are_finite(weights):
             outcome.diverged_at_step = (epoch + 1) * steps

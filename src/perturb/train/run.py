@@ -20,8 +20,15 @@ from perturb.errors import PerturbError
 from perturb.files import sha256_file, write_json, write_npz, write_text
 from perturb.models.weights import load_weights, save_weights, sha256_weights
 from perturb.random import numpy_generator
-from perturb.train.determinism import describe_device, find_device, make_deterministic, versions
+from perturb.train.determinism import (
+    check_precision,
+    describe_device,
+    find_device,
+    make_deterministic,
+    versions,
+)
 from perturb.train.engine import Outcome, train
+from perturb.train.forward import forward_of
 from perturb.train.progress import Progress
 from perturb.train.signals import interrupted_by_sigterm
 from perturb.train.state import State, StateFolder
@@ -141,11 +148,17 @@ def run(
     Raises PerturbError where the data or the initial weights are missing, corrupt or do not fit,
     where an unfinished state was made by something else, and after a signal.
     """
-    make_deterministic(specification.threads)
+    make_deterministic(specification.threads, specification.precision)
     device = find_device(specification.device)
+    check_precision(specification.precision, device)
     data, initial = load(files.images, files.manifest), load_weights(files.initial)
     model, optimizer = _build(specification, data.manifest, initial, files.initial)
-    model.to(device)
+    forward = forward_of(
+        model.to(device),
+        precision=specification.precision,
+        channels_last=specification.channels_last,
+        compiled=specification.compile,
+    )
     splits = make_splits(data, specification)
     feeds = make_feeds(splits, data.manifest, specification, device)
     inputs = {
@@ -182,6 +195,7 @@ def run(
             optimizer,
             feeds,
             epochs=epochs,
+            forward=forward,
             checkpoint_every=specification.checkpoint_every,
             before=before.outcome.copy() if before else None,
             epoch_ended=epoch_ended,
@@ -223,6 +237,7 @@ def _build(
         weight_decay=specification.weight_decay,
         schedule_clock=specification.schedule_clock,
         bn_second_pass=specification.bn_second_pass,
+        model=model,
     )
     return model, optimizer
 

@@ -1,0 +1,146 @@
+"""The benchmarks' own logic, on sizes that take no time: the numbers are `make bench`."""
+
+import csv
+import multiprocessing
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import benchmarks.__main__ as command
+from benchmarks import _measuring, _workers, epoch, gpu, stacked, threads
+from perturb import models, optim
+from perturb.data.feeding import Feed
+
+DIGITS = epoch.Case("cnn", "digits", 60, 20, 1, 2)
+TINY = gpu.Plan(
+    device="cpu",
+    models=("cnn",),
+    precisions=("float32", "bfloat16"),
+    compiled=False,
+    processes=(1, 2),
+    batch_size=10,
+    images=20,
+    repeats=2,
+    loader_workers=0,
+)
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(monkeypatch):
+    """A benchmark leaves PyTorch as it found it, but for what a run's process sets."""
+    monkeypatch.delenv("PERTURB_TEST_DATA", raising=False)
+    before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    yield
+    assert (torch.get_num_threads(), torch.get_deterministic_debug_mode()) == before
+
+
+def test_an_epoch_has_a_row_for_each_comparison():
+    rows = epoch.run((DIGITS,))
+    against = [row["against"] for row in rows]
+    plain = "plain PyTorch loop"
+    assert against == ["twice forward and backward", plain, plain, "PyTorch's default"]
+    # Two passes are a part of the step; starting workers takes longer than 60 digits.
+    assert rows[0]["ratio"] > 0.5 and rows[1]["ratio"] < 1 and rows[2]["ratio"] < 1
+
+
+def test_the_floor_runs_on_the_tensors_of_each_step():
+    images = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1)
+    feed = Feed(images, torch.arange(6), batch_size=4, mean=[0.0], std=[1 / 255])
+    seen = []
+    paired = epoch.PairedFeed(feed, lambda inputs, labels: seen.append((inputs, labels)))
+    given = list(paired.epoch(0))
+    assert len(paired.seconds) == len(seen) == 2
+    for (x, y), (also_x, also_y) in zip(given, seen, strict=True):
+        assert x is also_x and y is also_y
+
+
+def test_a_worker_does_its_work_when_told_and_ends():
+    with _workers.worker(threads.epochs_of, DIGITS, 1) as one:
+        assert _workers.together([one]) > 0
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("way", stacked.WAYS)
+def test_stacked_nets_learn_what_each_learns_alone(way):
+    nets = []
+    for seed in range(3):
+        nets.append(models.build("cnn", 10, 8, 1))
+        nets[-1].load_state_dict(models.initial_weights("cnn", 10, 8, 1, seed))
+    together = stacked.StackedCNNs(nets)
+    optimizer = stacked.StackedPUGD(together, way)
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(4, 3, 50, 1, 8, 8, generator=generator)
+    labels = torch.randint(0, 10, (4, 3, 50), generator=generator)
+    losses = torch.stack([optimizer.step(x, y) for x, y in zip(inputs, labels, strict=True)])
+    for seed, net in enumerate(nets):
+        alone = optim.build("pugd_1000", net.parameters())
+        for step, (x, y) in enumerate(zip(inputs[:, seed], labels[:, seed], strict=True)):
+
+            def closure(net=net, x=x, y=y):
+                net.zero_grad()
+                loss = torch.nn.functional.cross_entropy(net(x), y)
+                loss.backward()
+                return loss
+
+            torch.testing.assert_close(losses[step, seed], alone.step(closure))
+        weights = torch.nn.utils.parameters_to_vector(net.parameters())
+        torch.testing.assert_close(together.weights[seed], weights, rtol=1e-3, atol=1e-5)
+        for name, buffer in net.named_buffers():
+            if "num_batches" not in name:  # the grouped way does not count them
+                torch.testing.assert_close(together.buffers[name][seed], buffer)
+
+
+def test_the_gpus_benchmark_on_a_cpu(monkeypatch):
+    monkeypatch.setattr(gpu, "matrix_rate", lambda device, dtype: 1e15)
+    rows = gpu.run(TINY)
+    what = [row["what"] for row in rows]
+    assert all("random images" in text and "batch 10" in text for text in what)
+    trained = [row for row in rows if row["against"].startswith("matrix products")]
+    assert len(trained) == 2 * 2 * 2  # precisions, layouts, methods
+    assert all(0 < row["ratio"] < 1 for row in trained)
+    differing = [row["value"] for row in rows if "differ" in row["what"]]
+    assert differing == [0] * 4
+    projected = [row["value"] for row in rows if "projected" in row["what"]]
+    assert len(projected) == 4 and min(projected) > 0
+    assert sum("runs at once" in text for text in what) == 2
+
+
+def test_flops_are_those_of_the_layers():
+    """The CNN on 32x32 images of 3 channels, by hand; backward costs twice, but for the images."""
+    first, second, head = 16 * 16 * 24 * 27, 8 * 8 * 48 * 24 * 9, 48 * 64 * 10
+    assert gpu.flops_an_image("cnn") == 2 * (2 * first + 3 * second + 3 * head)
+
+
+def test_without_a_gpu_its_benchmark_is_left_out_and_the_table_says_so(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(command, "RESULTS", tmp_path)
+    row = {"benchmark": "other", "what": "a | b", "value": 1.5, "unit": "s", "spread": 0.25}
+    modules = {"gpu": gpu, "other": SimpleNamespace(run=lambda: [row])}
+    monkeypatch.setattr(command, "available", lambda: modules)
+    assert command.main([]) == 0
+    assert "gpu: left out, PyTorch sees no GPU" in capsys.readouterr().out
+    page = (tmp_path / "bench.md").read_text()
+    assert "Left out: gpu (PyTorch sees no GPU)." in page and "a \\| b" in page
+    rows = list(csv.DictReader((tmp_path / "bench.csv").open()))
+    assert rows == [dict.fromkeys(command.COLUMNS, "") | {k: str(v) for k, v in row.items()}]
+
+
+def test_a_benchmark_that_fails_takes_no_other_with_it(monkeypatch, tmp_path):
+    def failing():
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(command, "RESULTS", tmp_path)
+    row = {"benchmark": "good", "what": "x", "value": 1}
+    modules = {"bad": SimpleNamespace(run=failing), "good": SimpleNamespace(run=lambda: [row])}
+    monkeypatch.setattr(command, "available", lambda: modules)
+    assert command.main([]) == 1
+    assert "missing below: bad" in (tmp_path / "bench.md").read_text()
+    assert "good,x,1" in (tmp_path / "bench.csv").read_text()
+
+
+def test_spread_is_the_interquartile_range():
+    assert _measuring.spread([1, 3]) == 2
+    assert _measuring.spread(list(range(1, 12))) == 6
