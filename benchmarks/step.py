@@ -44,7 +44,7 @@ def measure(
         return closure
 
     plain, ours, looped = fresh(), fresh(), fresh()
-    optimizer = optim.build("pugd_100", ours.parameters())
+    optimizer = optim.build("pugd_100", ours.parameters(), model=ours)  # as a run builds it
     loops = LoopedPUGD(list(looped.parameters()))
     plain_closure, our_closure, looped_closure = map(closure_of, (plain, ours, looped))
 
