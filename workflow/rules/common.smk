@@ -82,11 +82,6 @@ def specification(wildcards):
     return say(CONFIG.run, *run).to_json()
 
 
-# Within a job of a cluster: a run that fails takes no other of its pack with it. Snakemake does not
-# pass this on.
-if workflow.remote_exec:
-    workflow.execution_settings.keep_going = True
-
 PACKS = Packs(RESULTS, CONFIG.values.get("pack_seconds", 0))
 
 
