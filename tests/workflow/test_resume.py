@@ -92,7 +92,8 @@ def test_a_diverging_run_is_a_row_and_an_edited_rule_reruns_its_runs_only(make_c
         "landscape": {"methods": ["sgd_6"], "points": 3, "direction_seeds": [0], "images": 50},
         "methods": [{"method": "pugd_6"}, {"method": "sgd_6"}],
     }
-    checkout = make_checkout(values={"seeds": [0], "rts": {"datasets": {"digits": digits}}})
+    values = {"seeds": [0], "studies": [], "rts": {"datasets": {"digits": digits}}}
+    checkout = make_checkout(values=values)
     table = "results/tables/digits.csv"
     done = checkout.snakemake("--", table, "results/report.html")  # its landscapes too
     assert done.returncode == 0, done.stdout + done.stderr
