@@ -3,14 +3,16 @@
 The loss of 2,000 images a point. The plain way sets the weights and loops over a DataLoader of a
 TensorDataset of normalised images; the peer is PyPI's `loss-landscapes`, its metric in batches and
 without gradients. The floor is images x forward FLOPs (counted) over the rate of matrix products
-(measured here, the best of several sizes). Every way has all threads, and takes its turn.
+(measured here, the best of several sizes). Every way has all cores, and takes its turn: threads
+within an operation, or on a CPU ours as the workflow has it, too, a row a core (`workers`).
 """
 
 from __future__ import annotations
 
 import copy
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import loss_landscapes
 import torch
@@ -73,8 +75,16 @@ def ways_of(
     size = batch_size(model, images[:1])
     batches = list(zip(images.split(size), labels.split(size), strict=True))
     loader = DataLoader(TensorDataset(images.cpu(), labels.cpu()), batch_size=min(size, 128))
-    # A plane enters it once; the other ways get the model as it was.
-    surface = Surface(copy.deepcopy(model), batches, first, second).__enter__()
+    workers = torch.get_num_threads() if images.device.type == "cpu" else 1
+    # A plane enters them once; the other ways get the model as it was.
+    threaded, surface = (
+        Surface(copy.deepcopy(model), batches, first, second, workers=count).__enter__()
+        for count in (1, workers)
+    )
+
+    def rows() -> list[Tensor]:
+        with as_many_threads(1 if workers > 1 else torch.get_num_threads()):
+            return list(surface.rows([0.3] * points, [-0.2] * workers))
 
     @torch.no_grad()
     def plain() -> float:
@@ -93,7 +103,8 @@ def ways_of(
     points = max(1, at_once)
     peer = BatchedLoss(batches)
     found = {
-        "perturb": (lambda: surface.row([0.3] * points, -0.2), points),
+        "perturb": (rows, points * workers),
+        "one worker": (lambda: threaded.row([0.3] * points, -0.2), points),
         "plain": (plain, 1),
         "loss-landscapes": (
             # Its filter normalisation divides by zero where a bias is zero.
@@ -112,6 +123,17 @@ def ways_of(
 
         found["vmap"] = (stacked, at_once)
     return found
+
+
+@contextmanager
+def as_many_threads(count: int) -> Iterator[None]:
+    """Have so many threads within an operation in this block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def measure(
@@ -153,7 +175,7 @@ def row(name: str, ours: list[float], others: list[float], way: str, against: st
     ratios = [b / a for a, b in zip(ours, others, strict=True)]
     return {
         "benchmark": "landscape",
-        "what": f"perturb, {name}, {IMAGES:,} images, {torch.get_num_threads()} threads",
+        "what": f"perturb, {name}, {IMAGES:,} images, {torch.get_num_threads()} cores",
         "value": 1 / statistics.median(ours),
         "unit": "points/s",
         "ratio": statistics.median(ratios),

@@ -40,8 +40,9 @@ CURVATURE = {"trace": {"mean": 12.5}, "eigenvalues": {"largest": [{"mean": 3.25}
 class Bowl:
     """A surface without a network."""
 
-    def row(self, alpha, beta):
-        return torch.tensor([[a * a + beta * beta, 0.5] for a in alpha], dtype=torch.float64)
+    def rows(self, alphas, betas):
+        for b in betas:
+            yield torch.tensor([[a * a + b * b, 0.5] for a in alphas], dtype=torch.float64)
 
 
 def bowl(x, y):

@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import numpy as np
 import pytest
+import torch
 
 from perturb.landscape import plane
 from perturb.landscape.files import Plane, read_plane, write_plane
@@ -48,6 +50,14 @@ class Killed(Exception):
     pass
 
 
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("rows", [1, 4, 6])
 def test_a_plane_goes_on_to_the_same_bytes(surface, tmp_path, monkeypatch, rows):
     monkeypatch.setattr(plane, "SAVE_SECONDS", -1.0)
@@ -69,6 +79,36 @@ def test_a_plane_goes_on_to_the_same_bytes(surface, tmp_path, monkeypatch, rows)
     for name, found in (("whole", whole), ("resumed", resumed)):
         write_plane(tmp_path / f"{name}.npz", found)
     assert (tmp_path / "whole.npz").read_bytes() == (tmp_path / "resumed.npz").read_bytes()
+
+
+@pytest.mark.parametrize("batch_norm", ["stored", "reestimated"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.usefixtures("one_thread")
+def test_workers_come_to_the_same_bits_and_stop_when_the_caller_does(batch_norm, precision):
+    alpha, beta = plane.symmetric_grid(5), plane.symmetric_grid(40)
+    model, data = network().float(), [(x.float(), y) for x, y in batches(7, 5)]
+    options = {"batch_norm": batch_norm, "precision": precision}
+    found, computed = [], []
+    for workers in (1, 3):
+        with Surface(model, data, *pair(model), workers=workers, **options) as surface:
+            found.append(plane.compute(surface, alpha, beta, ATTRIBUTES))
+    np.testing.assert_array_equal(found[0].loss, found[1].loss)
+    np.testing.assert_array_equal(found[0].accuracy, found[1].accuracy)
+
+    def loss(outputs, targets):
+        computed.append(threading.get_ident())
+        return torch.nn.functional.cross_entropy(outputs, targets)
+
+    def kill(_done, _of):
+        raise Killed
+
+    with Surface(model, data, *pair(model), workers=3, loss_function=loss, **options) as surface:
+        with pytest.raises(Killed):
+            plane.compute(surface, alpha, beta, ATTRIBUTES, report=kill)
+        before = len(computed)
+        assert before < len(alpha) * len(beta) * len(data)
+        assert threading.get_ident() not in computed
+        assert surface.at(0.0, 0.0)[0] == surface.at(0.0, 0.0)[0]
 
 
 @pytest.mark.parametrize("harm", ["other checkpoint", "other grid", "flipped", "cut"])

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,15 @@ def compute(
     if state and state.exists():
         values, done = _resume(state, belongs, values, done)
     saved = time.monotonic()
-    for row in np.flatnonzero(~done):
-        values[row] = surface.row(alpha.tolist(), float(beta[row])).numpy()
-        done[row] = True
-        report(int(done.sum()), len(done))
-        if state and time.monotonic() - saved > SAVE_SECONDS:
-            write_arrays(state, {"values": values, "done": done}, belongs)
-            saved = time.monotonic()
+    missing = np.flatnonzero(~done)
+    with closing(surface.rows(alpha.tolist(), beta[missing].tolist())) as rows:
+        for row, found in zip(missing, rows, strict=True):
+            values[row] = found.numpy()
+            done[row] = True
+            report(int(done.sum()), len(done))
+            if state and time.monotonic() - saved > SAVE_SECONDS:
+                write_arrays(state, {"values": values, "done": done}, belongs)
+                saved = time.monotonic()
     return Plane(alpha, beta, values[..., 0], values[..., 1], dict(attributes))
 
 

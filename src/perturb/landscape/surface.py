@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from queue import SimpleQueue
 
 import torch
 from torch import Tensor, nn
@@ -109,6 +112,10 @@ class Surface:
     weights move in their own precision, losses are float32, their sums float64. Use as a context
     manager: it gives the model its weights, statistics and modes back, to the bit.
 
+    `workers` rows are computed at a time, each by a thread with a copy of the model. On a CPU that
+    is faster than threads within an operation: `torch.set_num_threads(1)` and a worker a core. The
+    number of workers changes no bit of a value.
+
     The layers that read the inputs themselves are linear in alpha and beta. Where their outputs
     are small enough to keep, those of theta*, d1 and d2 are computed once and added at each point,
     with the batch-norm that follows, where that does not move.
@@ -124,6 +131,7 @@ class Surface:
         loss_function: LossFunction = cross_entropy,
         batch_norm: str = "stored",
         precision: torch.dtype = torch.float32,
+        workers: int = 1,
     ) -> None:
         if batch_norm not in BATCH_NORM:
             raise ValueError(f"batch_norm must be one of {BATCH_NORM}, not {batch_norm!r}")
@@ -153,16 +161,22 @@ class Surface:
             if batch_norm == "reestimated" and isinstance(module, nn.modules.batchnorm._BatchNorm)
         ]
         self.precision = precision
+        options = {
+            "loss_function": loss_function,
+            "batch_norm": batch_norm,
+            "precision": precision,
+        }
+        self._others = [
+            Surface(copy.deepcopy(model), batches, first, second, **options)
+            for _ in range(workers - 1)
+        ]
         self._open = ExitStack()
 
     def __enter__(self) -> Surface:
-        self._open.enter_context(torch.inference_mode())
+        for other in self._others:
+            self._open.enter_context(other)
+        self._open.enter_context(self._modes())
         self._open.enter_context(evaluating(self.model))
-        if self.precision != torch.float32:
-            device = self.batches[0][0].device.type
-            self._open.enter_context(
-                torch.autocast(device, dtype=self.precision, cache_enabled=False)
-            )
         self._parts = [
             _Linear(w.clone(), *directions, torch.empty_like(w), w)
             for w, *directions in zip(self._weights, *self._directions, strict=True)
@@ -178,6 +192,41 @@ class Surface:
 
     def __exit__(self, *exception: object) -> None:
         self._open.close()
+
+    @contextmanager
+    def _modes(self) -> Iterator[None]:
+        """Have this thread compute without gradients, in the surface's precision."""
+        with torch.inference_mode(), ExitStack() as lower:
+            if self.precision != torch.float32:
+                device = self.batches[0][0].device.type
+                lower.enter_context(
+                    torch.autocast(device, dtype=self.precision, cache_enabled=False)
+                )
+            yield
+
+    def rows(self, alphas: Sequence[float], betas: Sequence[float]) -> Iterator[Tensor]:
+        """Yield `row(alphas, beta)` for each beta, in their order."""
+        if not self._others:
+            yield from (self.row(alphas, beta) for beta in betas)
+            return
+        free: SimpleQueue[Surface] = SimpleQueue()
+        for surface in (self, *self._others):
+            free.put(surface)
+
+        def work(beta: float) -> Tensor:
+            surface = free.get()
+            try:
+                with surface._modes():
+                    return surface.row(alphas, beta)
+            finally:
+                free.put(surface)
+
+        # What has not begun when the caller stops is not computed.
+        with (
+            ThreadPoolExecutor(1 + len(self._others)) as pool,
+            closing(pool.map(work, betas)) as found,
+        ):
+            yield from found
 
     def row(self, alphas: Sequence[float], beta: float) -> Tensor:
         """Return loss and accuracy [points, 2] at each alpha, float64 on the CPU."""
