@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,14 +27,18 @@ def write_atomically(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path`; flush, sync and rename it onto `path` on success.
 
     Text is written as UTF-8 with Unix line ends, whatever the platform. On any exception the
-    temporary file is removed and `path` is left as it was; an OSError names `path`.
+    temporary file is removed and `path` is left as it was; an OSError names `path`. What a killed
+    process left of its own attempt is removed, too.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    for other in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        _remove_abandoned(other)
     try:
         with open(temporary, mode, **text) as file:
+            _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -41,6 +48,26 @@ def write_atomically(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _lock(file: IO[Any]) -> bool:
+    """Hold the file as its living writer's; False where another does, or none can."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # some cluster's file systems have no such locks: nothing is removed there
+        return False
+    return True
+
+
+def _remove_abandoned(temporary: Path) -> None:
+    """Remove the temporary file of a process that is gone: the kernel gave its lock back."""
+    try:
+        with open(temporary, "r+b") as file:
+            # One that was just opened may have no lock yet.
+            if time.time() - os.fstat(file.fileno()).st_mtime > 1 and _lock(file):
+                temporary.unlink(missing_ok=True)
+    except (FileNotFoundError, PermissionError):  # it is gone now, or another user's
+        return
 
 
 def write_text(path: str | Path, text: str) -> None:

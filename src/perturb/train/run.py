@@ -316,10 +316,7 @@ def _where(specification: RunSpecification, device: torch.device) -> dict[str, A
 
 def _write(files: RunFiles, outcome: Outcome) -> dict[str, str]:
     """Write everything but the record; return the hash of each file that is reproducible."""
-    for folder in (files.record.parent, files.checkpoints):
-        folder.mkdir(parents=True, exist_ok=True)
-        for unfinished in folder.glob(".*.tmp"):  # of a process that was killed here
-            unfinished.unlink()
+    files.checkpoints.mkdir(parents=True, exist_ok=True)
     kept = {files.checkpoints / f"epoch{e}.safetensors": w for e, w in outcome.checkpoints.items()}
     for path, weights in kept.items():
         save_weights(path, weights)
