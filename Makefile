@@ -46,7 +46,8 @@ verify: setup ## recompute the hashes of all results, retrain a sample of runs
 
 # Two at a time: the tests of SLURM wait most of the time.
 test: setup ## set up and run the tests (TESTARGS="-k name" for some)
-	@$(VENV) .venv/bin/python -m pytest --numprocesses 2 --dist loadfile $(TESTARGS)
+	@$(VENV) .venv/bin/python -m pytest --numprocesses 2 --dist loadfile \
+		--no-loadscope-reorder $(TESTARGS)
 
 bench: ## set up, run the benchmarks, write results/bench.md (BENCHMARKS="step" for one)
 	@bash envs/install.sh bench

@@ -9,6 +9,17 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# Files of minutes come first, so that no process is left with one when the others have ended.
+LONG = ("tests/slurm/", "tests/workflow/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((i for i, f in enumerate(LONG) if item.nodeid.startswith(f)), len(LONG))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT
