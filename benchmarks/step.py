@@ -43,10 +43,13 @@ def measure(
 
         return closure
 
-    plain, ours, looped = fresh(), fresh(), fresh()
-    optimizer = optim.build("pugd_100", ours.parameters(), model=ours)  # as a run builds it
+    plain, ours, in_run, looped = fresh(), fresh(), fresh(), fresh()
+    optimizer = optim.build("pugd_100", ours.parameters(), model=ours)
+    of_run = optim.build("pugd_100", in_run.parameters(), model=in_run)
     loops = LoopedPUGD(list(looped.parameters()))
-    plain_closure, our_closure, looped_closure = map(closure_of, (plain, ours, looped))
+    plain_closure, our_closure, run_closure, looped_closure = map(
+        closure_of, (plain, ours, in_run, looped)
+    )
 
     def twice() -> None:
         plain_closure()
@@ -55,6 +58,7 @@ def measure(
     ways = {
         "twice forward and backward": twice,
         "perturb": lambda: optimizer.step(our_closure),
+        "perturb, as a run steps": lambda: of_run.advance(run_closure),
         "per-parameter loops": lambda: loops.step(looped_closure),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -73,7 +77,7 @@ def run() -> list[dict]:
     for model_name, size, channels, batch, threads, repeats, expected in CASES:
         seconds = measure(model_name, size, channels, batch, threads, repeats)
         floor = seconds["twice forward and backward"]
-        for way in ("perturb", "per-parameter loops"):
+        for way in (name for name in seconds if name != "twice forward and backward"):
             ratios = [a / b for a, b in zip(seconds[way], floor, strict=True)]
             rows.append(
                 {
@@ -84,7 +88,7 @@ def run() -> list[dict]:
                     "ratio": statistics.median(ratios),
                     "spread": spread(ratios),
                     "against": "twice forward and backward, in turn",
-                    "expected": expected if way == "perturb" else "",
+                    "expected": expected if way.startswith("perturb") else "",
                 }
             )
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,14 +11,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 
+def batch_norms(model: nn.Module) -> list[nn.Module]:
+    """Return the batch-norms of a model."""
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
+
+
 @contextmanager
-def running_statistics_frozen(model: nn.Module | None = None) -> Iterator[None]:
+def running_statistics_frozen(modules: Iterable[nn.Module] | None = None) -> Iterator[None]:
     """Leave every batch-norm's running mean, variance and count as they are in this block.
 
-    Those of `model`, or without one of whatever modules run in the block, so that an optimiser
-    needs no reference to the model (a compiled one it needs: its modules are not called). A
-    batch-norm in training mode whose `track_running_stats` is off normalises by its batch as
-    before and updates nothing.
+    Those among `modules`, or without them of whatever modules run in the block, so that an
+    optimiser needs no reference to the model (a compiled one it needs: its modules are not
+    called). A batch-norm in training mode whose `track_running_stats` is off normalises by its
+    batch as before and updates nothing.
     """
     tracked: list[_BatchNorm] = []
 
@@ -28,10 +33,10 @@ def running_statistics_frozen(model: nn.Module | None = None) -> Iterator[None]:
             tracked.append(module)
 
     hook = None
-    if model is None:
+    if modules is None:
         hook = register_module_forward_pre_hook(freeze)
     else:
-        for module in model.modules():
+        for module in modules:
             freeze(module)
     try:
         yield

@@ -16,10 +16,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class GroupPart:
-    """A parameter group (its own dict, read at each step) and where it lies in the vector."""
+    """A parameter group (its own dict, read at each step), where it lies, its weights, momentum."""
 
     settings: dict[str, Any]
     part: slice
+    weights: Tensor
+    velocity: Tensor
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ class FlatWeights:
         members, groups, start = {id(t) for t in tensors}, [], 0
         for group in param_groups:
             size = sum(p.numel() for p in group["params"] if id(p) in members)
-            groups.append(GroupPart(group, slice(start, start + size)))
+            part = slice(start, start + size)
+            groups.append(GroupPart(group, part, weights[part], velocity[part]))
             start += size
         addresses = [tensor.data_ptr() for tensor in tensors]
         room = [torch.empty_like(weights) for _ in range(4)]
@@ -109,10 +112,10 @@ class FlatWeights:
     def descend(self, direction: Tensor) -> None:
         """Make one step of SGD: d = u + wd*w; v = m*v + d; w -= lr*v, each group by its own."""
         for group in self.groups:
-            v, w = self.velocity[group.part], self.weights[group.part]
-            v.mul_(group.settings["momentum"]).add_(direction[group.part])
-            v.add_(w, alpha=group.settings["weight_decay"])
-            w.add_(v, alpha=-group.settings["lr"])
+            v, w, settings = group.velocity, group.weights, group.settings
+            v.mul_(settings["momentum"]).add_(direction[group.part])
+            v.add_(w, alpha=settings["weight_decay"])
+            w.add_(v, alpha=-settings["lr"])
 
 
 def in_memory_order(tensor: Tensor, like: Tensor) -> Tensor:

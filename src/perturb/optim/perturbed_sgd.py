@@ -10,7 +10,6 @@ import copy
 import inspect
 import math
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,7 @@ from torch.linalg import vector_norm
 
 from perturb.errors import PerturbError
 from perturb.names import Method
-from perturb.optim.batch_norm import running_statistics_frozen
+from perturb.optim.batch_norm import batch_norms, running_statistics_frozen
 from perturb.optim.flat import FlatWeights
 from perturb.optim.timing import Epoch, trigger
 
@@ -105,7 +104,7 @@ class PerturbedSGD(torch.optim.Optimizer):
         self.schedule_clock = schedule_clock
         self.bn_second_pass = bn_second_pass
         self.learning_rate_schedule = learning_rate_schedule
-        self.model = model
+        self._batch_norms = None if model is None else batch_norms(model)
         self.trigger = trigger(method.timing) if method.timing else None
         self.trigger_epoch: int | None = None
         self.gradient_evaluations = 0
@@ -153,13 +152,20 @@ class PerturbedSGD(torch.optim.Optimizer):
         """Whether this epoch's steps look at the gradient of perturbed weights."""
         return self.perturbs and self.in_force
 
-    @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:
         """Make one step; return the loss at w, detached.
 
         Args:
             closure: zeroes the gradients, runs forward and backward on the batch, returns the
                 loss. It is called once, or twice where the rule looks at a second point.
+        """
+        return self.advance(closure)
+
+    @torch.no_grad()
+    def advance(self, closure: Closure) -> Tensor:
+        """Make the step without what PyTorch puts around every optimiser's `step`.
+
+        Its hooks and its mark for the profiler cost 0.2 ms, a twentieth of a small net's step.
         """
         before = self.gradient_evaluations
         loss = self._evaluate(closure)
@@ -243,8 +249,8 @@ class PerturbedSGD(torch.optim.Optimizer):
 
     def _gradient_at(self, closure: Closure, perturbation: Tensor) -> Tensor:
         self.perturbation_norm = vector_norm(perturbation)
-        frozen = nullcontext() if self.bn_second_pass else running_statistics_frozen(self.model)
-        with self.flat.moved_by(perturbation), frozen:
+        frozen = [] if self.bn_second_pass else self._batch_norms
+        with self.flat.moved_by(perturbation), running_statistics_frozen(frozen):
             self._evaluate(closure)
         return self.flat.gradient(self.flat.second)
 

@@ -118,7 +118,7 @@ def train_epoch(
             loss.backward()
             return loss
 
-        losses.append(optimizer.step(closure))
+        losses.append(optimizer.advance(closure))
         correct.append((passes[0].argmax(1) == labels).sum())
         sizes.append(len(labels))
         gradients.append(optimizer.gradient_norm)
