@@ -3,8 +3,8 @@
 The loss of 2,000 images a point. The plain way sets the weights and loops over a DataLoader of a
 TensorDataset of normalised images; the peer is PyPI's `loss-landscapes`, its metric in batches and
 without gradients. The floor is images x forward FLOPs (counted) over the rate of matrix products
-(measured here, the best of several sizes). Every way has all cores, and takes its turn: threads
-within an operation, or on a CPU ours as the workflow has it, too, a row a core (`workers`).
+(measured here, the best of several sizes). Every way has all cores, and takes its turn: by threads
+within an operation, and ours on the small net by a row a core (`workers`), as a workflow's planes.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from perturb.landscape.surface import Surface, batch_size
 
 IMAGES = 2000
 CASES = (
-    # model, image size, channels, points a repeat, repeats, vmap's points at once
-    ("cnn", 8, 1, 16, 9, 16),
-    ("resnet18", 32, 3, 1, 3, 0),
+    # model, image size, channels, repeats, vmap's points at once (one without), a row a core
+    ("cnn", 8, 1, 15, 16, True),
+    ("resnet18", 32, 3, 3, 0, False),
 )
 EXPECTED = {
     ("cnn", "plain"): "at least 8",
@@ -66,7 +66,7 @@ def with_statistics(name: str, size: int, channels: int) -> nn.Module:
 
 
 def ways_of(
-    model: nn.Module, images: Tensor, labels: Tensor, at_once: int
+    model: nn.Module, images: Tensor, labels: Tensor, at_once: int, workers: int
 ) -> dict[str, tuple[Callable[[], object], int]]:
     """Return each way with the number of points that a call of it computes."""
     weights = {n: p.detach().clone() for n, p in model.named_parameters()}
@@ -75,16 +75,17 @@ def ways_of(
     size = batch_size(model, images[:1])
     batches = list(zip(images.split(size), labels.split(size), strict=True))
     loader = DataLoader(TensorDataset(images.cpu(), labels.cpu()), batch_size=min(size, 128))
-    workers = torch.get_num_threads() if images.device.type == "cpu" else 1
-    # A plane enters them once; the other ways get the model as it was.
-    threaded, surface = (
-        Surface(copy.deepcopy(model), batches, first, second, workers=count).__enter__()
-        for count in (1, workers)
-    )
+    points = max(1, at_once)
 
-    def rows() -> list[Tensor]:
-        with as_many_threads(1 if workers > 1 else torch.get_num_threads()):
-            return list(surface.rows([0.3] * points, [-0.2] * workers))
+    def ours(count: int) -> tuple[Callable[[], object], int]:
+        # A plane enters it once; the other ways get the model as it was.
+        surface = Surface(copy.deepcopy(model), batches, first, second, workers=count).__enter__()
+
+        def rows() -> None:
+            with as_many_threads(1 if count > 1 else torch.get_num_threads()):
+                list(surface.rows([0.3] * points, [-0.2] * count))
+
+        return rows, points * count
 
     @torch.no_grad()
     def plain() -> float:
@@ -100,11 +101,9 @@ def ways_of(
             p.copy_(weights[name])
         return total / IMAGES
 
-    points = max(1, at_once)
     peer = BatchedLoss(batches)
     found = {
-        "perturb": (rows, points * workers),
-        "one worker": (lambda: threaded.row([0.3] * points, -0.2), points),
+        "perturb": ours(workers),
         "plain": (plain, 1),
         "loss-landscapes": (
             # Its filter normalisation divides by zero where a bias is zero.
@@ -112,6 +111,8 @@ def ways_of(
             4,
         ),
     }
+    if workers > 1:
+        found["perturb, one row at a time"] = ours(1)
     if at_once:
         moved = {n: torch.stack([w] * at_once) for n, w in weights.items()}
         buffers = dict(model.named_buffers())
@@ -137,7 +138,13 @@ def as_many_threads(count: int) -> Iterator[None]:
 
 
 def measure(
-    name: str, size: int, channels: int, repeats: int, at_once: int, device: torch.device
+    name: str,
+    size: int,
+    channels: int,
+    repeats: int,
+    at_once: int,
+    by_rows: bool,
+    device: torch.device,
 ) -> tuple[dict[str, list[float]], float]:
     """Return seconds a point of each way, a list each, and those of the floor."""
     model = with_statistics(name, size, channels).to(device)
@@ -146,7 +153,8 @@ def measure(
     labels = torch.randint(0, 10, (IMAGES,), generator=generator).to(device)
     with FlopCounterMode(display=False) as counted, torch.no_grad():
         model(images[:1])
-    ways = ways_of(model, images, labels, at_once)
+    workers = torch.get_num_threads() if by_rows and device.type == "cpu" else 1
+    ways = ways_of(model, images, labels, at_once, workers)
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for repeat in range(repeats + (at_once > 0)):
         for way, (call, points) in ways.items():
@@ -160,8 +168,8 @@ def run() -> list[dict]:
     """Return a row a way and model: points a second, the ratio of perturb's to it."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rows = []
-    for name, size, channels, _, repeats, at_once in CASES:
-        seconds, floor = measure(name, size, channels, repeats, at_once, device)
+    for name, *case in CASES:
+        seconds, floor = measure(name, *case, device)
         ours = seconds.pop("perturb")
         rows.append(row(name, ours, [floor] * len(ours), "floor"))
         for way, others in seconds.items():
