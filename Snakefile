@@ -52,6 +52,15 @@ include: "workflow/rules/verify.smk"
 include: "workflow/rules/plan.smk"
 
 
+# PyTorch is imported while the data are prepared.
+onstart:
+    if (
+        CONFIG.values.get("fork_jobs")
+        and workflow.executor_plugin.common_settings.local_exec
+    ):
+        forkserver.start()
+
+
 onsuccess:
     clear_finished_states(RESULTS)
 

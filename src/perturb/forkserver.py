@@ -44,6 +44,18 @@ PRELOADED = (
     "pandas",
     "PIL.Image",
     "perturb.train.run",
+    "perturb.gpu",
+    "perturb.scripting",
+)
+# What jobs after the training import: one of them each time that no job is waiting.
+PRELOADED_LATER = (
+    "statsmodels.stats.multitest",
+    "matplotlib.pyplot",
+    "perturb.analysis.tables",
+    "perturb.figures.registry",
+    "perturb.figures.landscape",
+    "perturb.figures.gradients",
+    "perturb.report.html",
 )
 OWNER = "PERTURB_FORKSERVER_OWNER"
 FORKED = "PERTURB_FORKED"
@@ -56,6 +68,12 @@ SOURCE = Path(__file__).parent
 def serve_jobs_of_this_process() -> None:
     """Let the jobs that this process, a Snakemake, starts share a server."""
     os.environ[OWNER] = str(os.getpid())
+
+
+def start() -> None:
+    """Start the server of this process before a job asks for it."""
+    if os.environ.get(OWNER) == str(os.getpid()) and hasattr(os, "pidfd_open"):
+        _connect(os.getpid()).close()
 
 
 def hand_over() -> None:
@@ -179,9 +197,12 @@ def serve(owner: int, listener: socket.socket) -> None:
         selector.register(os.pidfd_open(owner), selectors.EVENT_READ, "owner")
         selector.register(waking, selectors.EVENT_READ, "ended")
         selector.register(listener, selectors.EVENT_READ, "came")
-        alive = True
+        alive, later = True, list(PRELOADED_LATER)
         while alive or jobs:
-            for key, _ in selector.select():
+            ready = selector.select(0 if later and jobs else None)
+            if not ready:
+                importlib.import_module(later.pop(0))
+            for key, _ in ready:
                 if key.data == "owner":
                     alive = False
                     selector.unregister(key.fileobj)

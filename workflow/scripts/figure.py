@@ -1,5 +1,9 @@
 """Draw one figure of a data set, or several in one job (`params.figures`, lists of outputs)."""
 
+from perturb.forkserver import hand_over
+
+hand_over()
+
 import json
 
 from perturb.scripting import user_errors

@@ -1,5 +1,9 @@
 """Draw cosine and loss decrease by layer of a study's networks."""
 
+from perturb.forkserver import hand_over
+
+hand_over()
+
 import json
 
 from perturb.scripting import user_errors

@@ -1,5 +1,9 @@
 """Put the measured layers of a study's networks into one table."""
 
+from perturb.forkserver import hand_over
+
+hand_over()
+
 from perturb.scripting import user_errors
 
 with user_errors(snakemake.log[0]):

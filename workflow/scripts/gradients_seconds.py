@@ -1,5 +1,9 @@
 """Draw the loss decrease against the seconds that an estimate took here."""
 
+from perturb.forkserver import hand_over
+
+hand_over()
+
 import json
 
 from perturb.scripting import user_errors

@@ -1,5 +1,9 @@
 """Write the table of a study of gradients, what it says of the log's claims, and its provenance."""
 
+from perturb.forkserver import hand_over
+
+hand_over()
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,9 @@
 """Draw one figure of a data set's landscapes."""
 
+from perturb.forkserver import hand_over
+
+hand_over()
+
 import json
 
 from perturb.scripting import user_errors

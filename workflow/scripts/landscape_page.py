@@ -1,5 +1,9 @@
 """Make the page that turns and the file for ParaView of one plane."""
 
+from perturb.forkserver import hand_over
+
+hand_over()
+
 from perturb.scripting import user_errors
 
 with user_errors(snakemake.log[0]):

@@ -1,5 +1,9 @@
 """Write the table of a data set's landscapes: curvature, sharpness and flat area."""
 
+from perturb.forkserver import hand_over
+
+hand_over()
+
 from pathlib import Path
 
 from perturb.scripting import user_errors

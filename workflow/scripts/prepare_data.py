@@ -1,9 +1,5 @@
 """Rule prepare_data: one data set, from its official files or a user's folder, into results."""
 
-from perturb.forkserver import hand_over
-
-hand_over()
-
 from perturb.data import prepare
 from perturb.scripting import user_errors
 

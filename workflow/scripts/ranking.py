@@ -1,5 +1,9 @@
 """Rank the methods over data sets, from their tables: table and figure."""
 
+from perturb.forkserver import hand_over
+
+hand_over()
+
 import json
 
 from perturb.scripting import user_errors

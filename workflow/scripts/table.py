@@ -1,5 +1,9 @@
 """Write a data set's table and its provenance from the records of its runs."""
 
+from perturb.forkserver import hand_over
+
+hand_over()
+
 import json
 from pathlib import Path
 
