@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -194,6 +195,29 @@ def test_a_killed_server_takes_its_jobs_with_it_and_says_so(make_jobs):
     assert err == "perturb: the process that jobs are forked from was killed.\n"
     wait_until(lambda: not is_there(pid))
     assert jobs.place()[0] != server  # the next job starts another
+
+
+def test_a_server_can_start_before_the_first_job(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(HEAD + PLACE)
+    code = f"""
+        import subprocess, sys, time
+        from perturb import forkserver
+        forkserver.start()  # of no Snakemake: there is none
+        assert not list(forkserver._folder().glob("*"))
+        forkserver.serve_jobs_of_this_process()
+        forkserver.start()
+        assert list(forkserver._folder().glob("*.socket"))
+        subprocess.run([sys.executable, {str(script)!r}], check=True)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split()[2] == "True"
 
 
 def test_without_a_server_a_job_runs_by_itself(make_jobs):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def stream(seed: int, epoch: int, purpose: str) -> int:
@@ -16,6 +19,8 @@ def stream(seed: int, epoch: int, purpose: str) -> int:
 
 def generator(seed: int, epoch: int, purpose: str) -> torch.Generator:
     """Return a CPU generator for `(seed, epoch, purpose)`; the same draws on every device."""
+    import torch  # data are prepared without it
+
     return torch.Generator("cpu").manual_seed(stream(seed, epoch, purpose))
 
 

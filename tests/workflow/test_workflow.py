@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -153,6 +155,16 @@ def test_planning_needs_no_data_and_trains_once_a_method_and_seed(make_checkout)
     assert counts["train"] == str(25 * 3)
     assert counts["initialise"] == "3"
     assert counts["prepare_data"] == "1"
+
+
+def test_planning_imports_nothing_of_seconds(make_checkout):
+    """Every Snakemake of a study reads the Snakefile, each job of a cluster's anew."""
+    checkout = make_checkout(values=None)
+    command = [sys.executable, "-X", "importtime", "-m", "snakemake", "-n"]
+    done = subprocess.run(command, cwd=checkout.path, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "perturb.config" in imported
+    assert not {"torch", "matplotlib", "sklearn", "scipy", "statsmodels"} & imported
 
 
 def test_two_data_sets_are_ranked_and_one_is_not(make_checkout):
