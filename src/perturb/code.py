@@ -26,6 +26,7 @@ NOT_COUNTED = {
     "perturb.data.registry",
     "perturb.errors",
     "perturb.forkserver",
+    "perturb.forkserver_process",
     "perturb.models.registry",
     "perturb.train.packs",
     "perturb.train.progress",

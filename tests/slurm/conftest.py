@@ -90,12 +90,12 @@ class SlurmCheckout:
                     file.seek(0)
                     return len(file.readlines())
 
-            method = snakemake.wildcards.method
+            method = given.specification.method
         """
         added = textwrap.dedent(counter) + textwrap.dedent(code)
-        before, handed_over, after = self.unchanged.partition("\nhand_over()\n")
-        assert handed_over
-        self.script.write_text(before + handed_over + added + after)
+        before, parsed, after = self.unchanged.partition("\ngiven = parser.parse_args()\n")
+        assert parsed
+        self.script.write_text(before + parsed + added + after)
 
     def set_time_limit(self, retries=3) -> None:
         """Set two minutes; SLURM sends SIGTERM after 20 to 50 seconds of them.

@@ -1,6 +1,7 @@
 # What every rule asks of the configuration.
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -51,6 +52,11 @@ def writable(folder):
 CONFIG = say(Config, config, ROOT / "config" / "schema.yaml")
 if CONFIG.values.get("fork_jobs"):
     forkserver.serve_jobs_of_this_process()
+# Runs a script for a shell command, forked where jobs are. A rule's environment has its own python.
+DEPLOYED = bool(workflow.deployment_settings.deployment_method)
+PYTHON = "python" if DEPLOYED else shlex.quote(sys.executable)
+FORKED = f"{PYTHON} -S -E {shlex.quote(forkserver.__file__)}"
+SCRIPTS = shlex.quote(str(ROOT / "workflow" / "scripts"))
 RESULTS = writable(Path(workflow.pathvars.get("results")))
 
 

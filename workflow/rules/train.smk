@@ -44,10 +44,17 @@ rule train:
     resources:
         mem_mb=2000,
         gpu_shares=CONFIG.values.get("gpu_shares", 1),
+        save_seconds=str(CONFIG.values.get("save_seconds", 60)),  # not compared: no parameter
     params:
         specification=specification,
         code=code_of_run,
         # Outside the outputs, which Snakemake deletes before a job starts again.
         state=f"{RESULTS}/state/runs/{{dataset}}/{{model}}/{{method}}/seed{{seed}}",
-    script:
-        "../scripts/train.py"
+    # Not `script:`, whose imports in each job take as long as a short run's epoch.
+    shell:
+        "{FORKED} {SCRIPTS}/train.py {params.specification:q} {log:q}"
+        " --gpu-shares {resources.gpu_shares} --save-seconds {resources.save_seconds}"
+        " --images {input.images:q} --manifest {input.manifest:q} --initial {input.initial:q}"
+        " --record {output.record:q} --epochs {output.epochs:q} --batches {output.batches:q}"
+        " --last {output.last:q} --best {output.best:q} --timing {output.timing:q}"
+        " --checkpoints {output.checkpoints:q} --state {params.state:q}"

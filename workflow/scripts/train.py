@@ -1,9 +1,6 @@
-"""Train one run."""
+"""Train one run: `train.py SPECIFICATION LOG --images FILE ...`, as rule train has it."""
 
-from perturb.forkserver import hand_over
-
-hand_over()
-
+import argparse
 import os
 from pathlib import Path
 
@@ -11,21 +8,29 @@ from perturb.config import RunSpecification
 from perturb.gpu import leased_gpu
 from perturb.scripting import user_errors
 
-specification = RunSpecification.from_json(snakemake.params.specification)
-with (
-    user_errors(snakemake.log[0]),
-    leased_gpu(snakemake.resources.get("gpu_shares", 1), specification.device),
-):
+FILES = (
+    *("images", "manifest", "initial", "record", "epochs", "batches", "last", "best", "timing"),
+    *("checkpoints", "state"),
+)
+
+parser = argparse.ArgumentParser()
+parser.add_argument("specification", type=RunSpecification.from_json)
+parser.add_argument("log", type=Path)
+parser.add_argument("--gpu-shares", type=int)
+parser.add_argument("--save-seconds", type=float)
+for name in FILES:
+    parser.add_argument(f"--{name}", type=Path, required=True)
+given = parser.parse_args()
+
+with user_errors(given.log), leased_gpu(given.gpu_shares, given.specification.device):
     # PyTorch is imported when there is a GPU for it.
     from perturb.train.run import RunFiles, run
 
-    files = {**dict(snakemake.input.items()), **dict(snakemake.output.items())}
-    files |= {"state": snakemake.params.state}
-    files |= {"progress": Path(snakemake.log[0]).with_suffix(".progress.jsonl")}
+    files = {name: getattr(given, name) for name in FILES}
     run(
-        specification,
-        RunFiles(**{name: Path(path) for name, path in files.items()}),
-        save_seconds=float(snakemake.config.get("save_seconds", 60)),
+        given.specification,
+        RunFiles(**files, progress=given.log.with_suffix(".progress.jsonl")),
+        save_seconds=given.save_seconds,
         # SLURM tries the runs of a pack again together, finished or not (perturb.train.packs).
         keep_state="SLURM_JOB_ID" in os.environ,
     )
