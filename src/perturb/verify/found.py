@@ -1,0 +1,131 @@
+"""What is to be verified, and what is found wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from perturb.errors import PerturbError
+
+KINDS = {
+    "edited": "not what was written: edited by hand, or damaged",
+    "stale": "made by other code, configuration or data than today's",
+    "differs": "not what comes out when it is made again",
+    "missing": "asked for by the configuration, or by a record, and not there",
+    "unknown": "nothing of this configuration makes it",
+    "uncompared": "what it is made from is among the above",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong with a file: one of `KINDS`, and what it is."""
+
+    part: str
+    kind: str
+    file: Path
+    says: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A data set's results section: its plan and the files that it has, as the rules name them.
+
+    `asked` says that the configuration wants all of them; `landscapes` has `planes`,
+    `trajectories`, `curvatures` and `records`, or is empty.
+    """
+
+    plan: dict[str, Any]
+    asked: bool
+    records: list[str]
+    figures: list[str]
+    pages: list[str]
+    landscapes: dict[str, list[str]]
+    flat_margin: float
+
+    @property
+    def dataset(self) -> str:
+        """The data set's name."""
+        return self.plan["dataset"]
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """A study of gradients (`Study.words`) with its runs, layers, tables and figures.
+
+    `stochastic` are the settings of its stochastic units, as JSON.
+    """
+
+    words: dict[str, Any]
+    asked: bool
+    records: list[str]
+    layers: list[str]
+    stochastic: str
+    tables: list[str]
+    figures: list[str]
+
+
+@dataclass
+class Verification:
+    """What was checked so far (a part of the results at a time), and what was found wrong."""
+
+    results: Path
+    findings: list[Finding] = field(default_factory=list)
+    checked: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    def find(self, part: str, kind: str, file: str | Path, says: object = "") -> None:
+        """Note that something is wrong with a file."""
+        text = str(says).removeprefix(f"{file}: ")
+        self.findings.append(Finding(part, kind, Path(file), text))
+
+    def wrong(self, *parts: str) -> bool:
+        """Whether something is wrong in any of these parts."""
+        return any(finding.part in parts for finding in self.findings)
+
+    def attempt(self, part: str, file: str | Path, read: Callable[[], Any]) -> Any:
+        """Return what `read` reads of `file`, or None where it is damaged, which is noted."""
+        self.checked[part] += 1
+        try:
+            return read()
+        except PerturbError as error:
+            self.find(part, "edited" if Path(file).exists() else "missing", file, error)
+            return None
+
+    def compare(self, part: str, file: str | Path, made: str | bytes) -> None:
+        """Compare a file with what it would be if it were made again."""
+        self.checked[part] += 1
+        expected = made.encode() if isinstance(made, str) else made
+        if not Path(file).exists():
+            self.find(part, "missing", file)
+        elif Path(file).read_bytes() != expected:
+            self.find(part, "differs", file, "edited by hand, or made by other code")
+
+    def make_again(
+        self, part: str, files: Iterable[str], asked: bool, make: Callable[[Path], str | bytes]
+    ) -> None:
+        """Compare files with what `make` makes: all where they are asked for, else those there."""
+        for file in map(Path, files):
+            if asked or file.exists():
+                try:
+                    made = make(file)
+                except PerturbError as error:
+                    self.find(part, "uncompared", file, error)
+                else:
+                    self.compare(part, file, made)
+
+    def table(self) -> str:
+        """Return what was checked and found, as lines of text."""
+        lines = [f"{f.kind:10}  {f.file}{': ' if f.says else ''}{f.says}" for f in self.findings]
+        lines += [*self.notes, ""]
+        kinds = [kind for kind in KINDS if any(f.kind == kind for f in self.findings)]
+        lines.append("  ".join([f"{'part':16}", "checked", *(f"{kind:>10}" for kind in kinds)]))
+        counts = Counter((f.part, f.kind) for f in self.findings)
+        for part in dict.fromkeys([*self.checked, *(f.part for f in self.findings)]):
+            numbers = [f"{counts[part, kind] or '':>10}" for kind in kinds]
+            lines.append("  ".join([f"{part:16}", f"{self.checked[part]:7}", *numbers]).rstrip())
+        lines += ["", *(f"{kind}: {KINDS[kind]}" for kind in kinds)]
+        return "\n".join(lines).rstrip()
