@@ -1,14 +1,20 @@
 # What every rule asks of the configuration.
 import json
 import os
-import shlex
 import sys
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
-# Jobs import this checkout's library, in whatever environment they run.
-os.environ.update(PYTHONPATH=str(ROOT / "src"))
+# Jobs import this checkout's library, in whatever environment they run. A shell command finds the
+# checkout and its interpreter by variables: as parameters they would rerun what was moved.
+os.environ.update(
+    PYTHONPATH=str(ROOT / "src"),
+    PERTURB_ROOT=str(ROOT),
+    PERTURB_PYTHON=(
+        "python" if workflow.deployment_settings.deployment_method else sys.executable
+    ),
+)
 
 from perturb import code, forkserver, names
 from perturb.audit.folder import paths_of
@@ -52,11 +58,6 @@ def writable(folder):
 CONFIG = say(Config, config, ROOT / "config" / "schema.yaml")
 if CONFIG.values.get("fork_jobs"):
     forkserver.serve_jobs_of_this_process()
-# Runs a script for a shell command, forked where jobs are. A rule's environment has its own python.
-DEPLOYED = bool(workflow.deployment_settings.deployment_method)
-PYTHON = "python" if DEPLOYED else shlex.quote(sys.executable)
-FORKED = f"{PYTHON} -S -E {shlex.quote(forkserver.__file__)}"
-SCRIPTS = shlex.quote(str(ROOT / "workflow" / "scripts"))
 RESULTS = writable(Path(workflow.pathvars.get("results")))
 
 
