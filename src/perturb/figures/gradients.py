@@ -114,14 +114,12 @@ def draw_learning_rate_cdg(material: Material) -> Figure:
         for row, state in enumerate(states):
             for column, dimension in enumerate(dimensions):
                 axes = sheet.axes[row, column]
-                part = frame.query("dimension == @dimension and pretraining == @state")
+                part = frame[(frame["dimension"] == dimension) & (frame["pretraining"] == state)]
                 _draw_curves(axes, part, looks)
                 axes.set_title(f"d = {dimension}" if row == 0 else "")
-            sheet.axes[row, 0].text(
-                0.03, 0.97, _state(state), transform=sheet.axes[row, 0].transAxes, va="top",
-                fontsize=7, color=GREY,
-            )  # fmt: skip
         _label_outer(sheet, "learning rate", "loss decrease")
+        for axes, state in zip(sheet.axes[:, 0], states, strict=True):
+            axes.set_ylabel(f"{_state(state)}\nloss decrease")
     return sheet.figure
 
 
@@ -150,11 +148,9 @@ def draw_learning_rate_nes(material: Material) -> Figure:
                 part = frame[(frame["estimator"] == estimator) & (frame["dimension"] == dimension)]
                 _draw_curves(axes, part[part["evaluations"] == evaluations], looks)
                 axes.set_title(f"d = {dimension}" if row == 0 else "")
-            sheet.axes[row, 0].text(
-                0.03, 0.97, f"{estimator.removeprefix('nes_')}, N = {evaluations:,}",
-                transform=sheet.axes[row, 0].transAxes, va="top", fontsize=7, color=GREY,
-            )  # fmt: skip
         _label_outer(sheet, "learning rate", "loss decrease")
+        for axes, (evaluations, estimator) in zip(sheet.axes[:, 0], rows, strict=True):
+            axes.set_ylabel(f"{estimator.removeprefix('nes_')}, N = {evaluations:,}\nloss decrease")
     return sheet.figure
 
 
