@@ -138,7 +138,7 @@ def test_short_runs_share_a_job_and_finished_ones_are_not_trained_again(
             attempt(method)
             sys.exit("this run always fails")
         # The state of a run that is trained for the second time is there already.
-        if not Path(snakemake.params.state).exists():
+        if not given.state.exists():
             attempt("anew")
     """)
     before = len(cluster.jobs())
