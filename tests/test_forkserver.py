@@ -197,8 +197,9 @@ def test_a_killed_server_takes_its_jobs_with_it_and_says_so(make_jobs):
     assert jobs.place()[0] != server  # the next job starts another
 
 
-def test_a_server_can_start_before_the_first_job(tmp_path):
-    script = tmp_path / "script.py"
+def test_a_server_can_start_before_the_first_job(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("jobs")
+    script = folder / "script.py"
     script.write_text(HEAD + PLACE)
     code = f"""
         import os, subprocess, sys
@@ -212,12 +213,19 @@ def test_a_server_can_start_before_the_first_job(tmp_path):
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
-        env=os.environ | {"TMPDIR": str(tmp_path)},
+        env=os.environ | {"TMPDIR": str(folder)},
         capture_output=True,
         text=True,
         check=True,
     )
     assert done.stdout.split()[2] == "True"
+
+
+def test_a_folder_too_long_for_a_socket_is_not_used(tmp_path_factory, monkeypatch):
+    short = tmp_path_factory.mktemp("jobs")
+    for folder, used in ((short, short), (short / ("x" * 80), Path("/tmp"))):
+        monkeypatch.setenv("TMPDIR", str(folder))
+        assert forkserver._folder() == str(used / f"perturb-forkserver-{os.getuid()}")
 
 
 def test_without_a_server_a_job_runs_by_itself(make_jobs):

@@ -33,6 +33,7 @@ OWNER = "PERTURB_FORKSERVER_OWNER"
 FORKED = "PERTURB_FORKED"
 FORWARDED = (signal.SIGTERM, signal.SIGINT)
 NUMBER = struct.Struct("!q")
+LONGEST_FOLDER = 60  # of the 107 characters that the path of a socket may have
 
 
 def serve_jobs_of_this_process() -> None:
@@ -87,7 +88,10 @@ def _connect(owner: int) -> socket.socket:
 
 def _folder() -> str:
     """Return a folder that only this user can enter: who reaches a server runs code through it."""
-    folder = f"{os.environ.get('TMPDIR', '/tmp')}/perturb-forkserver-{os.getuid()}"
+    base = os.environ.get("TMPDIR", "/tmp")
+    if len(base) > LONGEST_FOLDER:
+        base = "/tmp"
+    folder = f"{base}/perturb-forkserver-{os.getuid()}"
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
