@@ -113,8 +113,8 @@ class Surface:
     manager: it gives the model its weights, statistics and modes back, to the bit.
 
     `workers` rows are computed at a time, each by a thread with a copy of the model. On a CPU that
-    is faster than threads within an operation: `torch.set_num_threads(1)` and a worker a core. The
-    number of workers changes no bit of a value.
+    is faster for a small net than threads within an operation: `torch.set_num_threads(1)` and a
+    worker a core. The number of workers changes no bit of a value.
 
     The layers that read the inputs themselves are linear in alpha and beta. Where their outputs
     are small enough to keep, those of theta*, d1 and d2 are computed once and added at each point,
