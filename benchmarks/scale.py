@@ -58,7 +58,11 @@ def draw(found: dict[int, float], path: Path) -> None:
     figure = Figure(figsize=(3.4, 2.4), layout="constrained")
     axes = figure.subplots()
     axes.plot(list(found), list(found.values()), marker="o", color="#0072B2")
-    axes.set(xlabel="Runs in the study", ylabel="Wall time a run (s)", ylim=(0, None))
+    axes.set(
+        xlabel="Runs in the study",
+        ylabel="Wall time a run (s)",
+        ylim=(0, 1.1 * max(found.values())),
+    )
     axes.set_xscale("log")
     axes.set_xticks(list(found), labels=[str(number) for number in found])
     axes.minorticks_off()

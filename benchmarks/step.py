@@ -1,18 +1,24 @@
-"""One PUGD step against twice a plain forward and backward, and against per-parameter loops."""
+"""A step of PUGD and of SAM against twice a plain forward and backward, in turn.
+
+Beside it PUGD as loops over the parameters, and the SAM of PyPI's `pytorch_optimizer`.
+"""
 
 from __future__ import annotations
 
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from pytorch_optimizer import SAM
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks._measuring import LoopedPUGD, spread
 from perturb import models, optim
 
+FLOOR = "twice forward and backward"
 CASES = (
     # model, image size, channels, batch, threads (as the studies train), repeats, expected ratio
     ("cnn", 8, 1, 100, 1, 300, "at most 1.15"),
@@ -43,23 +49,38 @@ def measure(
 
         return closure
 
-    plain, ours, in_run, looped = fresh(), fresh(), fresh(), fresh()
-    optimizer = optim.build("pugd_100", ours.parameters(), model=ours)
-    of_run = optim.build("pugd_100", in_run.parameters(), model=in_run)
-    loops = LoopedPUGD(list(looped.parameters()))
-    plain_closure, our_closure, run_closure, looped_closure = map(
-        closure_of, (plain, ours, in_run, looped)
-    )
+    def step_of(make: Callable[[nn.Module], Any], way: str = "step") -> Callable[[], object]:
+        model = fresh()
+        step, closure = getattr(make(model), way), closure_of(model)
+        return lambda: step(closure)
+
+    def peer(model: nn.Module) -> SAM:
+        settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
+        return SAM(model.parameters(), torch.optim.SGD, rho=0.05, foreach=True, **settings)
+
+    def ours(name: str) -> Callable[[nn.Module], optim.PerturbedSGD]:
+        return lambda model: optim.build(name, model.parameters(), model=model)
+
+    peers_model = fresh()
+    peers_closure, peers_step = closure_of(peers_model), peer(peers_model).step
+
+    def peers() -> None:
+        peers_closure()
+        peers_step(peers_closure)
+
+    plain_closure = closure_of(fresh())
 
     def twice() -> None:
         plain_closure()
         plain_closure()
 
     ways = {
-        "twice forward and backward": twice,
-        "perturb": lambda: optimizer.step(our_closure),
-        "perturb, as a run steps": lambda: of_run.advance(run_closure),
-        "per-parameter loops": lambda: loops.step(looped_closure),
+        FLOOR: twice,
+        "PUGD step, perturb": step_of(ours("pugd_100")),
+        "PUGD step, perturb as a run steps": step_of(ours("pugd_100"), "advance"),
+        "PUGD step, per-parameter loops": step_of(lambda m: LoopedPUGD(list(m.parameters()))),
+        "SAM step, perturb": step_of(ours("sam_0.05_100")),
+        "SAM step, pytorch_optimizer": peers,
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(repeats + 1):
@@ -72,23 +93,23 @@ def measure(
 
 
 def run() -> list[dict]:
-    """Return a row a measure: a PUGD step's time as a ratio of the floor's, per model."""
+    """Return a row a way and model: a step's time as a ratio of the floor's."""
     rows = []
     for model_name, size, channels, batch, threads, repeats, expected in CASES:
         seconds = measure(model_name, size, channels, batch, threads, repeats)
-        floor = seconds["twice forward and backward"]
-        for way in (name for name in seconds if name != "twice forward and backward"):
+        floor = seconds.pop(FLOOR)
+        for way in seconds:
             ratios = [a / b for a, b in zip(seconds[way], floor, strict=True)]
             rows.append(
                 {
                     "benchmark": "step",
-                    "what": f"PUGD step, {model_name}, batch {batch}, threads {threads}: {way}",
+                    "what": f"{way}: {model_name}, batch {batch}, threads {threads}",
                     "value": statistics.median(seconds[way]) * 1e3,
                     "unit": "ms",
                     "ratio": statistics.median(ratios),
                     "spread": spread(ratios),
-                    "against": "twice forward and backward, in turn",
-                    "expected": expected if way.startswith("perturb") else "",
+                    "against": f"{FLOOR}, in turn",
+                    "expected": expected if way.startswith("PUGD step, perturb") else "",
                 }
             )
     return rows
