@@ -362,17 +362,29 @@ def _spelled_out(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"learning_rate" if key == "lr" else key: value for key, value in settings.items()}
 
 
+def with_base(
+    known: Mapping[str, Any], name: str, section: str
+) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """Return an entry of a section, and the one that it is `like`, which is empty where none is.
+
+    Raises PerturbError where that is not an entry described in full.
+    """
+    entry = dict(known[name])
+    base = entry.pop("like", None)
+    if base is None:
+        return entry, {}
+    if base not in known or "like" in known[base]:
+        raise PerturbError(
+            f"config, {section}.{name}: like '{base}' must name an entry of {section} that is "
+            f"described in full.{did_you_mean(base, known)}"
+        )
+    return entry, known[base]
+
+
 def _like(known: Mapping[str, Any], dataset: str) -> dict[str, Any]:
     """Return a data set's entry, with what it leaves out taken from the one it is `like`."""
-    entry = dict(known[dataset])
-    base = entry.pop("like", None)
-    if base is not None:
-        if base not in known or "like" in known[base]:
-            raise PerturbError(
-                f"config, rts.datasets.{dataset}: like '{base}' must name a data set that is "
-                f"described in full.{did_you_mean(base, known)}"
-            )
-        entry = {**known[base], **entry}
+    own, base = with_base(known, dataset, "rts.datasets")
+    entry = {**base, **own}
     missing = {"model", "reference", "methods"} - set(entry)
     if missing:
         raise PerturbError(

@@ -15,12 +15,13 @@ with (
     user_errors(snakemake.log[0]),
     leased_gpu(snakemake.resources.get("gpu_shares", 1), specification.device),
 ):
-    from perturb.landscape.run import RunFiles, compute_curvature
+    from perturb.landscape.run import compute_curvature
+    from perturb.train.trained import TrainedFiles
 
     files = ("images", "manifest", "record", "weights")
     compute_curvature(
         specification,
         LandscapeSettings.from_json(snakemake.params.settings),
-        RunFiles(*(Path(snakemake.input[name]) for name in files)),
+        TrainedFiles(*(Path(snakemake.input[name]) for name in files)),
         Path(snakemake.output[0]),
     )

@@ -16,11 +16,12 @@ with (
     user_errors(snakemake.log[0]),
     leased_gpu(snakemake.resources.get("gpu_shares", 1), specification.device),
 ):
-    from perturb.gradients.run_layers import RunFiles, run_layers
+    from perturb.gradients.run_layers import run_layers
+    from perturb.train.trained import TrainedFiles
 
     run_layers(
         specification,
         Layers.from_json(snakemake.params.settings),
-        RunFiles(**{name: Path(path) for name, path in snakemake.input.items()}),
+        TrainedFiles(**{name: Path(path) for name, path in snakemake.input.items()}),
         {name: Path(path) for name, path in snakemake.output.items()},
     )

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from perturb import names
+from perturb.config import with_base
 from perturb.errors import PerturbError, did_you_mean
 
 TOY_KEYS = ("dimension", "pretraining")
@@ -147,17 +148,10 @@ def study(config: Mapping[str, Any], name: str) -> Study:
     known = config.get("gradients", {})
     if name not in known:
         raise PerturbError(f"unknown study '{name}' of gradients.{did_you_mean(name, known)}")
-    values = dict(known[name])
-    base = values.pop("like", None)
-    if base is not None:
-        if base not in known or "like" in known[base]:
-            raise PerturbError(
-                f"config, gradients.{name}: like '{base}' must name a study that is described in "
-                f"full.{did_you_mean(base, known)}"
-            )
-        for part, given in known[base].items():
-            own = values.get(part, {})
-            values[part] = {**given, **own} if isinstance(given, Mapping) else own or given
+    values, base = with_base(known, name, "gradients")
+    for part, given in base.items():
+        own = values.get(part, {})
+        values[part] = {**given, **own} if isinstance(given, Mapping) else own or given
     toy = dict(values["toy"])
     compared = {key: tuple(toy.pop(key)) for key in ("dimensions", "pretraining", "seeds")}
     machine = {key: config["train"][key] for key in ("threads", "device")}

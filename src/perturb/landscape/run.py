@@ -13,12 +13,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from perturb import code, models
+from perturb import code
 from perturb.analysis.comparability import data_used
-from perturb.analysis.runs import read_record
 from perturb.config import LandscapeSettings, RunSpecification
-from perturb.data import load
-from perturb.data.feeding import Feed
 from perturb.errors import PerturbError
 from perturb.files import sha256_arrays, sha256_file, write_json
 from perturb.landscape import directions, plane, trajectory
@@ -26,18 +23,8 @@ from perturb.landscape.curvature import Objective, measure
 from perturb.landscape.files import Plane, Trajectory, write_plane
 from perturb.landscape.surface import Batch, Surface, batch_size, mean_loss
 from perturb.models.weights import load_weights, sha256_weights
-from perturb.train.determinism import describe_device, find_device, make_deterministic, versions
-from perturb.train.run import balanced_subset, make_splits
-
-
-@dataclass(frozen=True)
-class RunFiles:
-    """The files of a run that a landscape is made from."""
-
-    images: Path
-    manifest: Path
-    record: Path
-    weights: Path
+from perturb.train.determinism import describe_device, versions
+from perturb.train.trained import TrainedFiles, TrainedRun
 
 
 @dataclass(frozen=True)
@@ -74,7 +61,7 @@ class Scene:
 
 def set_scene(
     specification: RunSpecification,
-    files: RunFiles,
+    files: TrainedFiles,
     images_wanted: int | str,
     precision: str = "float32",
 ) -> Scene:
@@ -83,35 +70,10 @@ def set_scene(
     Raises PerturbError where a file is missing or damaged, or where the weights are not those
     that the run's record speaks of.
     """
-    make_deterministic(specification.threads)
-    device = find_device(specification.device)
-    data = load(files.images, files.manifest)
-    record = read_record(files.record)
-    weights = load_weights(files.weights)
-    if (found := sha256_weights(weights)) != record["sha256"]["final_weights"]:
-        raise PerturbError(
-            f"{files.weights}: not the final weights of {files.record} (sha256 {found[:12]}, the "
-            f"record says {record['sha256']['final_weights'][:12]}). Rerun that run."
-        )
-    manifest = data.manifest
-    model = models.build(
-        specification.model, manifest["num_classes"], manifest["image_size"], manifest["channels"]
-    )
-    model.load_state_dict(weights)
-    model.to(device).requires_grad_(True)
-    images, labels = make_splits(data, specification)["train"]
-    if images_wanted != "full":
-        chosen = balanced_subset(labels, int(images_wanted), specification.split_seed)
-        images, labels = images[chosen], labels[chosen]
-    feed = Feed(
-        images,
-        labels,
-        batch_size=len(labels),
-        mean=manifest["mean"],
-        std=manifest["std"],
-        device=device,
-    )
-    (inputs, targets), *_ = feed.epoch(0)
+    run = TrainedRun.load(specification, files)
+    model, record = run.model.requires_grad_(True), run.record
+    images, labels = run.images("train", images_wanted)
+    inputs, targets = run.batch(images, labels)
     size = batch_size(model, inputs[:1])
     batches = list(zip(inputs.split(size), targets.split(size), strict=True))
     # Where nothing moves, the surface is the model itself.
@@ -123,12 +85,12 @@ def set_scene(
         "data": data_used(
             specification.dataset,
             record["images"]["train"],
-            whole=not manifest["partial"] and specification.limit is None,
+            whole=not run.manifest["partial"] and specification.limit is None,
         ),
         "status": record["status"],
         "epochs_completed": record["epochs_completed"],
         "checkpoint": files.weights.name,
-        "checkpoint_sha256": found,
+        "checkpoint_sha256": run.weights_sha256,
         "checkpoint_loss": _finite(loss),
         "checkpoint_accuracy": accuracy,
         "split": "train",
@@ -136,20 +98,22 @@ def set_scene(
         "images_sha256": sha256_arrays({"images": images, "labels": labels}),
         "batch_size": size,
         "precision": precision,
-        "device": describe_device(device),
+        "device": describe_device(run.device),
         "threads": specification.threads,
-        "versions": versions(device),
+        "versions": versions(run.device),
         "code_sha256": code.digest(
             code.of("perturb.landscape.run") | code.of_model(specification.model)
         ),
     }
-    return Scene(model, weights, batches, getattr(torch, precision), attributes, record["sha256"])
+    return Scene(
+        model, run.weights, batches, getattr(torch, precision), attributes, record["sha256"]
+    )
 
 
 def compute_plane(
     specification: RunSpecification,
     settings: LandscapeSettings,
-    files: RunFiles,
+    files: TrainedFiles,
     directions_file: Path,
     output: Path,
     state: Path,
@@ -178,7 +142,7 @@ def compute_plane(
 def compute_trajectory(
     specification: RunSpecification,
     settings: LandscapeSettings,
-    files: RunFiles,
+    files: TrainedFiles,
     initial: Path,
     checkpoints: Path,
     output: Path,
@@ -242,7 +206,7 @@ def compute_trajectory(
 def compute_curvature(
     specification: RunSpecification,
     settings: LandscapeSettings,
-    files: RunFiles,
+    files: TrainedFiles,
     output: Path,
 ) -> None:
     """Write Hessian eigenvalues, trace and sharpness of a run's last weights as JSON."""
