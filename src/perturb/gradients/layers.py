@@ -20,7 +20,8 @@ from perturb.gradients.toy import learning_rates
 from perturb.models.binary import sign
 from perturb.models.xnor_resnet import BinaryConvolution, XNORResNet18
 
-_IMAGES_AT_ONCE = {"cpu": 512, "cuda": 16384}
+# Activations of the layer in flight: what stays in a core's cache, found by measuring.
+_AT_ONCE = {"cpu": 2**20, "cuda": 2**27}
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,12 @@ class Layer:
     def coordinate(self, eps: float) -> Tensor:
         """Return [L(w + eps) - L(w - eps)] / (2 eps) of every weight, [out, in, 3, 3]."""
         prefix = _Prefix.of(self)
-        count = self.convolution.weight.numel()
-        step = max(1, _IMAGES_AT_ONCE[self.images.device.type] // len(self.images))
-        found = torch.empty(count, dtype=torch.float64, device=self.images.device)
-        for start in range(0, count, step):
-            chosen = torch.arange(start, min(start + step, count), device=self.images.device)
-            pair = [self._losses(prefix, chosen, change) for change in (eps, -eps)]
-            found[chosen] = (pair[0] - pair[1]) / (2 * eps)
-        return found.view_as(self.convolution.weight).to(self.images)
+        weight = self.convolution.weight
+        parts = [
+            self._losses(prefix, chosen, eps) - self._losses(prefix, chosen, -eps)
+            for chosen in prefix.some_at_once(weight.numel())
+        ]
+        return (torch.cat(parts) / (2 * eps)).view_as(weight).to(weight)
 
     @torch.inference_mode()
     def flips(self) -> Tensor:
@@ -60,10 +59,9 @@ class Layer:
         prefix = _Prefix.of(self)
         weight = self.convolution.weight
         before = self.loss()
-        step = max(1, _IMAGES_AT_ONCE[self.images.device.type] // len(self.images))
         parts = [
             self._losses(prefix, chosen, -2 * weight.flatten()[chosen]) - before
-            for chosen in torch.arange(weight.numel(), device=weight.device).split(step)
+            for chosen in prefix.some_at_once(weight.numel())
         ]
         return torch.cat(parts).view_as(weight).to(weight)
 
@@ -99,6 +97,9 @@ class Layer:
         shortcut = prefix.shortcut[:, out].transpose(0, 1)
         features[index, :, out] = F.relu(channels) + shortcut
         features = features.flatten(0, 1)
+        if features.device.type == "cpu":
+            # Convolutions of so few channels are up to 1.35 times as fast.
+            features = features.contiguous(memory_format=torch.channels_last)
         for unit in self.network.units[self.number :]:
             features = unit(features)
         logits = self.network.finish(features).double()
@@ -132,6 +133,11 @@ class _Prefix:
         windows = F.unfold(activations, 3, padding=1).view(batch, channels, 9, height, width)
         windows = windows.permute(1, 2, 0, 3, 4).contiguous()
         return cls(windows, before, shortcut, F.relu(before) + shortcut)
+
+    def some_at_once(self, count: int) -> Sequence[Tensor]:
+        """Return the flat indices of `count` weights, as many at a time as are fast."""
+        step = max(1, _AT_ONCE[self.features.device.type] // self.features.numel())
+        return torch.arange(count, device=self.features.device).split(step)
 
     def channels(
         self, convolution: BinaryConvolution, chosen: Tensor, change: float | Tensor
