@@ -14,6 +14,7 @@ from perturb.figures.style import render
 from perturb.gradients import table, toy
 from perturb.report import gradients as report
 from perturb.report import html, section
+from perturb.report.results import Results
 
 from .conftest import NAMES, run
 
@@ -142,8 +143,9 @@ def test_report_and_section_have_every_row_and_claim(material, words, records, t
     stochastic = pd.DataFrame([dict(zip(keys, ("arm", 6, 0.1, 0.1, 1.0), strict=True))])
     stochastic.to_csv(folder / "gradients_smoke_stochastic.csv", index=False)
     (found,) = report.sections([words], sorted(folder.iterdir()), [])
-    page = html.render([], tmp_path / "results", studies=[found])
-    tex = section.render([], tmp_path / "results", studies=[found])
+    everything = Results([], studies=[found])
+    page = html.render(everything, tmp_path / "results")
+    tex = section.render(everything, tmp_path / "results")
     assert "Smoke run" in page and page.count("<tr>") > len(found.rows) + len(found.claims)
     for claim in found.claims:
         assert claim[1] in (table.AGREES, table.DIFFERS)

@@ -9,6 +9,7 @@ import pytest
 from perturb.errors import PerturbError
 from perturb.report import html, section
 from perturb.report.material import chapters
+from perturb.report.results import Results
 from perturb.report.sentences import findings, what_was_run
 
 VOID = {"meta", "img", "br", "line", "circle"}
@@ -39,7 +40,7 @@ class Page(HTMLParser):
 
 def test_the_report_holds_everything_and_needs_no_network(found, plan, results):
     path = results / "report.html"
-    html.write(found, path)
+    html.write(Results(found), path)
     text = path.read_text(encoding="utf-8")
     page = Page(text)
     assert not page.stack
@@ -64,8 +65,8 @@ def test_the_report_holds_everything_and_needs_no_network(found, plan, results):
 
 def test_the_same_results_make_the_same_bytes_without_dates(found, results):
     for part in ("a", "b"):
-        html.write(found, results / f"{part}.html")
-        section.write(found, results / f"{part}.tex")
+        html.write(Results(found), results / f"{part}.html")
+        section.write(Results(found), results / f"{part}.tex")
     for kind in ("html", "tex"):
         text = (results / f"a.{kind}").read_bytes()
         assert text == (results / f"b.{kind}").read_bytes()
@@ -75,7 +76,7 @@ def test_the_same_results_make_the_same_bytes_without_dates(found, results):
 def test_a_smoke_run_says_so_first(found, results):
     table = found[0].table
     table.frame["scale"] = "smoke"
-    html.write(found, results / "smoke.html")
+    html.write(Results(found), results / "smoke.html")
     words = " ".join(Page((results / "smoke.html").read_text()).words)
     assert words.index("Smoke run.") < words.index("Every method")
     assert what_was_run(table).startswith("Smoke run, not a result")
@@ -118,7 +119,7 @@ def test_a_missing_table_is_one_message(plan):
 
 
 def test_the_section_names_tables_and_figures_relative_to_itself(found, results):
-    section.write(found, results / "section.tex")
+    section.write(Results(found), results / "section.tex")
     text = (results / "section.tex").read_text()
     assert r"\input{\perturbresults/tables/digits.tex}" in text
     assert r"{\perturbresults/figures/digits/schedules.pdf}" in text
@@ -128,7 +129,7 @@ def test_the_section_names_tables_and_figures_relative_to_itself(found, results)
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
 @pytest.mark.parametrize("alone", [True, False])
 def test_the_section_compiles(found, results, alone):
-    section.write(found, results / "section.tex")
+    section.write(Results(found), results / "section.tex")
     main = "section"
     if not alone:
         main = "paper"

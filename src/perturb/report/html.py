@@ -21,35 +21,26 @@ from perturb.landscape import table as scalars
 from perturb.report import gradients
 from perturb.report.gradients import GradientsSection
 from perturb.report.material import Chapter, Picture, Ranking
+from perturb.report.results import Results
 from perturb.report.sentences import findings, what_was_run
 
 _BAR = 120  # user units across the picture of a difference, zero in the middle
 
 
-def write(
-    chapters: Sequence[Chapter],
-    path: str | Path,
-    ranking: Ranking | None = None,
-    studies: Sequence[GradientsSection] = (),
-) -> None:
-    """Write the report of `chapters`, their ranking and studies of gradients to `path`."""
-    write_text(path, render(chapters, Path(path).parent, ranking, studies))
+def write(results: Results, path: str | Path) -> None:
+    """Write the report to `path`."""
+    write_text(path, render(results, Path(path).parent))
 
 
-def render(
-    chapters: Sequence[Chapter],
-    folder: Path,
-    ranking: Ranking | None = None,
-    studies: Sequence[GradientsSection] = (),
-) -> str:
-    """Return the report of `chapters`; what it links to is named relative to `folder`."""
+def render(results: Results, folder: Path) -> str:
+    """Return the report; what it links to is named relative to `folder`."""
     template = environment().get_template("report.html.j2")
     return template.render(
-        title=_title(chapters),
-        smoke=any(_smoke(chapter.table) for chapter in chapters),
-        chapters=[_chapter(chapter, folder) for chapter in chapters],
-        ranking=_ranking(ranking) if ranking else None,
-        gradients=[_gradients(study) for study in studies],
+        title=_title(results.chapters),
+        smoke=any(_smoke(chapter.table) for chapter in results.chapters),
+        chapters=[_chapter(chapter, folder) for chapter in results.chapters],
+        ranking=_ranking(results.ranking) if results.ranking else None,
+        gradients=[_gradients(study) for study in results.studies],
         headers={
             "claims": gradients.CLAIMS,
             "table": HEADER,

@@ -11,6 +11,7 @@ from perturb.analysis.ranking import caption
 from perturb.files import write_text
 from perturb.report.gradients import GradientsSection
 from perturb.report.material import Chapter, Picture, Ranking
+from perturb.report.results import Results
 from perturb.report.sentences import findings, what_was_run
 
 _HEAD = r"""% Made by perturb; edit nothing here, rerun instead.
@@ -34,30 +35,20 @@ _HEAD = r"""% Made by perturb; edit nothing here, rerun instead.
 """
 
 
-def write(
-    chapters: Sequence[Chapter],
-    path: str | Path,
-    ranking: Ranking | None = None,
-    studies: Sequence[GradientsSection] = (),
-) -> None:
+def write(results: Results, path: str | Path) -> None:
     """Write the results section to `path`."""
-    write_text(path, render(chapters, Path(path).parent, ranking, studies))
+    write_text(path, render(results, Path(path).parent))
 
 
-def render(
-    chapters: Sequence[Chapter],
-    folder: Path,
-    ranking: Ranking | None = None,
-    studies: Sequence[GradientsSection] = (),
-) -> str:
+def render(results: Results, folder: Path) -> str:
     """Return the results section; tables and figures are named relative to `folder`."""
     parts = [
         _HEAD,
         r"\section{Results}",
         "",
-        *([_ranking(ranking, chapters, folder)] if ranking else []),
-        *(_chapter(c, folder) for c in chapters),
-        *(_gradients(study, folder) for study in studies),
+        *([_ranking(results.ranking, results.chapters, folder)] if results.ranking else []),
+        *(_chapter(chapter, folder) for chapter in results.chapters),
+        *(_gradients(study, folder) for study in results.studies),
         r"\perturbend",
         "",
     ]

@@ -22,9 +22,7 @@ from perturb.landscape import provenance as landscape_provenance
 from perturb.landscape import table as landscape_table
 from perturb.landscape.files import read_plane
 from perturb.report import html, section
-from perturb.report.gradients import sections
-from perturb.report.material import chapters
-from perturb.report.material import ranking as ranking_of
+from perturb.report.results import Results
 from perturb.verify.found import Gradients, Study, Verification
 
 
@@ -190,18 +188,17 @@ def compare_report(
         return
     names = [s.dataset for s in studies]
     names += [f"landscape_{s.dataset}" for s in studies if s.landscapes]
-    parts = chapters(
-        json.dumps([study.plan for study in studies], sort_keys=True),
-        [found.results / "tables" / f"{name}.csv" for name in names],
-        [path for study in studies for path in study.figures],
-        [page for study in studies for page in study.pages],
-    )
     asked = [study for study in gradients if study.asked]
-    more = sections(
-        [study.words for study in asked],
-        [path for study in asked for path in study.tables],
-        [path for study in asked for path in study.figures],
+    results = Results.read(
+        {
+            "tables": [str(found.results / "tables" / f"{name}.csv") for name in names],
+            "figures": [str(path) for study in studies for path in study.figures],
+            "pages": [str(page) for study in studies for page in study.pages],
+            "ranking": [str(path) for path in ranked],
+            "gradients": [str(path) for s in asked for path in (*s.tables, *s.figures)],
+        },
+        json.dumps([study.plan for study in studies], sort_keys=True),
+        json.dumps([study.words for study in asked]),
     )
     for name, render in files.items():
-        made = render(parts, found.results, ranking_of(ranked), more)
-        found.compare("report", found.results / name, made)
+        found.compare("report", found.results / name, render(results, found.results))
