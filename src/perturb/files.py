@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -130,6 +131,65 @@ def read_npz(path: str | Path, again: str = _AGAIN) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # zipfile and numpy meet damage with any of a dozen
         raise PerturbError(f"{path}: damaged ({error}). {again}") from None
+
+
+def write_arrays(
+    path: str | Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
+) -> None:
+    """Write named arrays and their attributes as one `.npz`, atomically, with their hash."""
+    import numpy as np
+
+    text = json.dumps(attributes, sort_keys=True, allow_nan=False)
+    named = dict(arrays) | {"attributes": np.array(text)}
+    write_npz(path, named | {"sha256": np.array(sha256_arrays(_hashable(named)))})
+
+
+def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return what `write_arrays` wrote: arrays by name, and the attributes.
+
+    Raises PerturbError naming the file where it is missing, truncated or altered.
+    """
+    arrays = read_npz(path)
+    expected, found = str(arrays.pop("sha256", None)), sha256_arrays(_hashable(arrays))
+    if expected != found:
+        raise PerturbError(f"{path}: altered: sha256 expected {expected}, found {found}. {_AGAIN}")
+    return arrays, json.loads(str(arrays.pop("attributes")))
+
+
+def _hashable(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays with text as bytes, whose layout is the same everywhere."""
+    import numpy as np
+
+    return {
+        name: np.frombuffer(str(array).encode(), dtype=np.uint8)
+        if array.dtype.kind == "U"
+        else array
+        for name, array in arrays.items()
+    }
+
+
+def read_state(path: str | Path, belongs: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+    """Return the arrays of an unfinished job's state, which `write_arrays` wrote.
+
+    None where there is no such file; where it is damaged, or its attributes are not those that it
+    has to belong to, that is said on standard error.
+    """
+    if not Path(path).exists():
+        return None
+    try:
+        arrays, found = read_arrays(path)
+    except PerturbError as error:
+        print(f"perturb: {error} Starting anew.", file=sys.stderr)
+        return None
+    wanted = json.loads(json.dumps(belongs))
+    differing = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
+    if differing:
+        what = ", ".join(differing)
+        print(
+            f"perturb: {path} is of something else ({what} differ): starting anew.", file=sys.stderr
+        )
+        return None
+    return arrays
 
 
 def sha256_file(path: str | Path) -> str:

@@ -20,10 +20,10 @@ def smoke(root):
     return replace(found, toys=tuple(toys))
 
 
-def run(toy, seed, folder):
+def run(toy, seed, folder, state=None):
     outputs = {name.partition(".")[0]: folder / name for name in NAMES}
     folder.mkdir(parents=True)
-    run_toy(toy, seed, outputs)
+    run_toy(toy, seed, outputs, state)
     return outputs["record"]
 
 

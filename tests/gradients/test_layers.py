@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import perturb.models
+from perturb.gradients.kept import Kept
 from perturb.gradients.layers import Layer, _Prefix, measure
 
 
@@ -59,23 +60,24 @@ def test_a_layers_gradient_is_that_of_whole_forwards(name, number, eps):
         assert abs(float(found[index]) - (plus - minus) / (2 * eps)) < 2e-6 / eps
 
 
-def test_a_turned_sign_is_a_whole_forward_with_it():
+def test_the_difference_by_sign_is_two_whole_forwards():
     network = network_of("xnor_resnet18_8")
     images, labels = problem(4)
     layer = Layer(network, 1, images, labels)
     weight = layer.convolution.weight
-    found = layer.flips().flatten()
+    found = layer.sign_difference().flatten()
     for index in (0, 17, 575):
         value = weight.detach().flatten()[index].item()
-        before, after = whole_forwards(network, weight, index, (value, -value), images, labels)
-        assert abs(found[index].item() - (after - before)) < 1e-6
+        pair = (abs(value), -abs(value))
+        plus, minus = whole_forwards(network, weight, index, pair, images, labels)
+        assert abs(found[index].item() - (plus - minus) / 2) < 1e-6
 
 
 def test_the_straight_through_gradient_and_steps_leave_the_network_as_it_was():
     network = network_of("xnor_resnet18_8")
     images, labels = problem()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    frame = measure(network, [1], (images, labels), problem(5), [0.1], 1)
+    frame = measure(network, [1], (images, labels), problem(5), [0.1], 1, Kept())
     assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
     assert set(frame["estimator"]) == {"ste", "cdg", "sign_flip"}
     assert (frame.loc[frame["estimator"] == "ste", "cosine"] > 0.999).all()

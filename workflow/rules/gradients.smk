@@ -30,6 +30,7 @@ rule gradients_toy:
         settings=lambda wildcards: say(
             say(gradients_study, CONFIG.values, wildcards.study).toy, wildcards.toy
         ).to_json(),
+        state=f"{RESULTS}/state/gradients/{{study}}/{{toy}}/seed{{seed}}",
         code=code_of("gradients_toy.py"),
     script:
         "../scripts/gradients_toy.py"
@@ -56,6 +57,7 @@ rule gradients_layers:
     params:
         specification=specification,
         settings=lambda wildcards: layers_of(wildcards.study).to_json(),
+        state=f"{RESULTS}/state/gradients/{{study}}/layers/{{dataset}}/{{model}}/{{method}}/seed{{seed}}",
         code=code_of("gradients_layers.py"),
     script:
         "../scripts/gradients_layers.py"

@@ -24,4 +24,5 @@ with (
         Layers.from_json(snakemake.params.settings),
         TrainedFiles(**{name: Path(path) for name, path in snakemake.input.items()}),
         {name: Path(path) for name, path in snakemake.output.items()},
+        Path(snakemake.params.state),
     )

@@ -18,4 +18,4 @@ with (
     from perturb.gradients.run import run_toy
 
     outputs = {name: Path(path) for name, path in snakemake.output.items()}
-    run_toy(settings, int(snakemake.wildcards.seed), outputs)
+    run_toy(settings, int(snakemake.wildcards.seed), outputs, Path(snakemake.params.state))

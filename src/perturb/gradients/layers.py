@@ -6,8 +6,9 @@ the touched channel from what it was, and only the units after the layer are run
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from perturb.gradients.kept import Kept
 from perturb.gradients.toy import learning_rates
 from perturb.models.binary import sign
 from perturb.models.xnor_resnet import BinaryConvolution, XNORResNet18
@@ -50,20 +52,19 @@ class Layer:
         return (torch.cat(parts) / (2 * eps)).view_as(weight).to(weight)
 
     @torch.inference_mode()
-    def flips(self) -> Tensor:
-        """Return the loss with a weight's sign turned less the loss without, [out, in, 3, 3].
+    def sign_difference(self) -> Tensor:
+        """Return [L(sign 1) - L(sign -1)] / 2 of every weight of a binary layer, [out, in, 3, 3].
 
-        Divided by -2 w it is a coordinate difference that spans zero. For binary weights, which
-        move the loss by their size alone until they change sign.
+        The difference by the weight's sign is what the straight-through gradient stands for. One by
+        the weight would be divided by its size, and of the few next to zero alone.
         """
-        prefix = _Prefix.of(self)
+        prefix, before = _Prefix.of(self), self.loss()
         weight = self.convolution.weight
-        before = self.loss()
         parts = [
             self._losses(prefix, chosen, -2 * weight.flatten()[chosen]) - before
             for chosen in prefix.some_at_once(weight.numel())
         ]
-        return torch.cat(parts).view_as(weight).to(weight)
+        return (torch.cat(parts).view_as(weight) / (-2 * sign(weight))).to(weight)
 
     def loss(self) -> float:
         """Return the network's mean cross-entropy."""
@@ -164,6 +165,7 @@ def measure(
     test: tuple[Tensor, Tensor],
     windows: Sequence[float],
     rates_a_decade: int,
+    kept: Kept,
 ) -> pd.DataFrame:
     """Return a row a layer, estimator, window and learning rate.
 
@@ -184,11 +186,12 @@ def measure(
             ("ste", 0.0, reference, _cosine(*(half.straight_through() for half in halves)))
         ]
         for eps in windows:
-            pair = [half.coordinate(eps) for half in halves]
+            pair = _of_halves(
+                f"layer{number}_eps{eps:g}", partial(Layer.coordinate, eps=eps), halves, kept
+            )
             estimates.append(("cdg", eps, (pair[0] + pair[1]) / 2, _cosine(*pair)))
         if whole.convolution.binary:
-            weight = whole.convolution.weight.detach()
-            pair = [half.flips() / (-2 * weight) for half in halves]
+            pair = _of_halves(f"layer{number}_signs", Layer.sign_difference, halves, kept)
             estimates.append(("sign_flip", 0.0, (pair[0] + pair[1]) / 2, _cosine(*pair)))
         for estimator, eps, gradient, reliability in estimates:
             what: dict[str, Any] = {
@@ -205,6 +208,18 @@ def measure(
                 for rate, decrease in zip(rates, decreases, strict=True)
             ]
     return pd.DataFrame(rows)
+
+
+def _of_halves(
+    name: str, estimate: Callable[[Layer], Tensor], halves: Sequence[Layer], kept: Kept
+) -> list[Tensor]:
+    """Return the estimate from each half of the images."""
+    return [
+        kept(f"{name}_half{i}", lambda half=half: {"gradient": estimate(half)})[0]["gradient"].to(
+            half.images.device
+        )
+        for i, half in enumerate(halves, 1)
+    ]
 
 
 def _cosine(first: Tensor, second: Tensor) -> float:

@@ -13,6 +13,7 @@ import torch
 from perturb import code
 from perturb.files import sha256_file, write_json, write_text
 from perturb.gradients import toy
+from perturb.gradients.kept import Kept
 from perturb.gradients.settings import Toy
 from perturb.train.determinism import describe_device, find_device, versions
 
@@ -27,15 +28,22 @@ def csv(frame: pd.DataFrame) -> str:
     return frame.to_csv(index=False, lineterminator="\n")
 
 
-def run_toy(settings: Toy, seed: int, outputs: Mapping[str, Path]) -> None:
-    """Run a toy of one seed and write its frames, its times and its record."""
-    found = toy.run(settings, seed)
+def run_toy(
+    settings: Toy, seed: int, outputs: Mapping[str, Path], state: Path | None = None
+) -> None:
+    """Run a toy of one seed and write its frames, its times and its record.
+
+    In the folder `state` long estimates are kept until it has ended.
+    """
+    machine = where(find_device(settings.device), settings.threads, "perturb.gradients.run")
+    what = {"settings": asdict(settings), "slug": settings.slug, "seed": seed} | machine
+    kept = Kept(state, what)
+    found = toy.run(settings, seed, kept)
     for name in (*FRAMES, "timing"):
         write_text(outputs[name], csv(found[name]))
-    machine = where(find_device(settings.device), settings.threads, "perturb.gradients.run")
-    what = {"settings": asdict(settings), "slug": settings.slug, "seed": seed}
     hashes = {name: sha256_file(outputs[name]) for name in FRAMES}
-    write_json(outputs["record"], what | machine | found["losses"] | {"sha256": hashes})
+    write_json(outputs["record"], what | found["losses"] | {"sha256": hashes})
+    kept.clear()
 
 
 def where(device: torch.device, threads: int, module: str) -> dict[str, Any]:

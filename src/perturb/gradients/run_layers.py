@@ -8,6 +8,7 @@ from pathlib import Path
 
 from perturb.config import RunSpecification
 from perturb.files import sha256_file, write_json, write_text
+from perturb.gradients.kept import Kept
 from perturb.gradients.layers import measure
 from perturb.gradients.run import csv, where
 from perturb.gradients.settings import Layers
@@ -19,22 +20,27 @@ def run_layers(
     settings: Layers,
     files: TrainedFiles,
     outputs: Mapping[str, Path],
+    state: Path | None = None,
 ) -> None:
     """Measure the layers of a run's last weights and write their frame and a record.
+
+    In the folder `state` long estimates are kept until it has ended.
 
     Raises PerturbError where the model has no such layers, or the weights are not the record's.
     """
     run = TrainedRun.load(specification, files)
     train, test = (run.batch(*run.images(split, settings.images)) for split in ("train", "test"))
-    numbers = settings.models[specification.model]
-    frame = measure(run.model, numbers, train, test, settings.windows, settings.learning_rates)
-    frame.insert(0, "model", specification.model)
-    write_text(outputs["layers"], csv(frame))
     what = {
         "specification": asdict(specification),
         "settings": asdict(settings) | {"models": dict(settings.models)},
         "checkpoint_sha256": run.weights_sha256,
-        "sha256": {"layers": sha256_file(outputs["layers"])},
-    }
-    machine = where(run.device, specification.threads, "perturb.gradients.run_layers")
-    write_json(outputs["record"], what | machine)
+    } | where(run.device, specification.threads, "perturb.gradients.run_layers")
+    kept = Kept(state, what)
+    numbers = settings.models[specification.model]
+    frame = measure(
+        run.model, numbers, train, test, settings.windows, settings.learning_rates, kept
+    )
+    frame.insert(0, "model", specification.model)
+    write_text(outputs["layers"], csv(frame))
+    write_json(outputs["record"], what | {"sha256": {"layers": sha256_file(outputs["layers"])}})
+    kept.clear()

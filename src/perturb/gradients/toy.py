@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor
 from perturb.gradients import network
 from perturb.gradients.coordinate import factorised
 from perturb.gradients.evolution import estimates
+from perturb.gradients.kept import Kept
 from perturb.gradients.network import Weights
 from perturb.gradients.settings import Toy
 from perturb.models.binary import surrogate
@@ -134,7 +136,7 @@ def _nes_name(kind: str) -> str:
 
 
 def estimate(
-    problem: Problem, number: int, windows: Mapping[Arm, Sequence[float]]
+    problem: Problem, number: int, windows: Mapping[Arm, Sequence[float]], kept: Kept
 ) -> Iterator[Estimate]:
     """Yield an estimate for every arm and each of its windows, on batch `number`."""
     batch = problem.batch(number, "gradient", problem.settings.samples)
@@ -145,7 +147,7 @@ def estimate(
             start = time.perf_counter()
             found = network.straight_through(problem.weights, *batch, arm[0].removeprefix("ste_"))
             yield Estimate(arm, 0.0, found, time.perf_counter() - start)
-    yield from _evolution(problem, number, batch, windows)
+    yield from _evolution(problem, number, batch, windows, kept)
 
 
 def _coordinate(
@@ -170,6 +172,7 @@ def _evolution(
     number: int,
     batch: tuple[Tensor, Tensor],
     windows: Mapping[Arm, Sequence[float]],
+    kept: Kept,
 ) -> Iterator[Estimate]:
     """Yield the estimates of NES; arms that share a window and perturbations share evaluations."""
     settings, centre = problem.settings, network.flatten(problem.weights)
@@ -186,14 +189,16 @@ def _evolution(
             ]
             if not kinds:
                 continue
-            start = time.perf_counter()
             seed = stream(problem.seed, number, f"nes {nes.evaluations} {window}")
-            found = estimates(evaluate, centre, window, nes.evaluations, kinds, seed)
+            found, seconds = kept(
+                f"batch{number}_nes{nes.evaluations}_sigma{window:g}",
+                partial(estimates, evaluate, centre, window, nes.evaluations, kinds, seed),
+            )
             groups = len({"one" if k in ("plain", "baseline") else k for k in kinds} - {"rank"})
-            seconds = (time.perf_counter() - start) / max(1, groups)
             for kind, flat in found.items():
-                gradient = network.unflatten(flat, settings.dimension)
-                yield Estimate((_nes_name(kind), nes.evaluations), window, gradient, seconds)
+                gradient = network.unflatten(flat.to(centre), settings.dimension)
+                arm = (_nes_name(kind), nes.evaluations)
+                yield Estimate(arm, window, gradient, seconds / max(1, groups))
 
 
 def cosines(first: Weights, second: Weights) -> list[float]:
@@ -209,7 +214,7 @@ def by_layer(name: str, values: Sequence[float]) -> dict[str, float]:
     return {f"{name}_layer_{i}": value for i, value in enumerate(values, start=1)}
 
 
-def scan(problem: Problem) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def scan(problem: Problem, kept: Kept) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Scan the grid of windows and learning rates on the first batch.
 
     Returns three frames. The decrease of the `hidden` step for each arm, window and learning rate;
@@ -223,7 +228,7 @@ def scan(problem: Problem) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     )
     curves, windows = [], []
     best: dict[Arm, tuple[float, Estimate]] = {}
-    for found in estimate(problem, 0, arms(problem.settings)):
+    for found in estimate(problem, 0, arms(problem.settings), kept):
         what = {"estimator": found.arm[0], "evaluations": found.arm[1], "window": found.window}
         step = scaled(found.gradient, "hidden")
         decreases = problem.decreases(step, rates, choosing)
@@ -247,7 +252,7 @@ def scan(problem: Problem) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(curves), pd.DataFrame(windows), frame
 
 
-def report(problem: Problem, chosen: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def report(problem: Problem, chosen: pd.DataFrame, kept: Kept) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a row an arm and reported batch, and the seconds that each estimate took.
 
     Decreases are those of each step at its chosen learning rate, and of the `hidden` and the `all`
@@ -258,7 +263,7 @@ def report(problem: Problem, chosen: pd.DataFrame) -> tuple[pd.DataFrame, pd.Dat
     for number in range(1, problem.settings.batches + 1):
         held_out = problem.batch(number, "held out", problem.settings.held_out_samples)
         reference: Weights | None = None
-        for found in estimate(problem, number, windows):
+        for found in estimate(problem, number, windows, kept):
             reference = found.gradient if reference is None else reference
             choice, what = chosen.loc[found.arm], dict(zip(ARM, found.arm, strict=True))
             row = {"batch": number} | what | dict(choice)
@@ -304,12 +309,12 @@ def pool(problem: Problem, window: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def run(settings: Toy, seed: int) -> dict[str, Any]:
+def run(settings: Toy, seed: int, kept: Kept) -> dict[str, Any]:
     """Return everything that a toy of one seed is: frames by name, and its losses."""
     make_deterministic(settings.threads)
     problem = Problem.make(settings, seed)
-    curves, windows, chosen = scan(problem)
-    batches, seconds = report(problem, chosen)
+    curves, windows, chosen = scan(problem, kept)
+    batches, seconds = report(problem, chosen, kept)
     pooled = pool(problem, chosen["window"]["cdg"].item())
     held_out = problem.batch(1, "held out", settings.held_out_samples)
     zero = tuple(torch.zeros_like(w) for w in problem.weights)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from perturb.errors import PerturbError
-from perturb.files import read_npz, sha256_arrays, write_npz
+from perturb.files import read_arrays, write_arrays
 
 _RERUN = "Delete the file and run again to make it anew."
 
@@ -68,37 +66,6 @@ class Plane:
         if axis == "alpha":
             return self.alpha, self.loss[row], self.accuracy[row]
         return self.beta, self.loss[:, column], self.accuracy[:, column]
-
-
-def write_arrays(
-    path: str | Path, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
-) -> None:
-    """Write named arrays and their attributes as one `.npz`, atomically, with their hash."""
-    text = json.dumps(attributes, sort_keys=True, allow_nan=False)
-    named = dict(arrays) | {"attributes": np.array(text)}
-    write_npz(path, named | {"sha256": np.array(sha256_arrays(_hashable(named)))})
-
-
-def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return what `write_arrays` wrote: arrays by name, and the attributes.
-
-    Raises PerturbError naming the file where it is missing, truncated or altered.
-    """
-    arrays = read_npz(path, _RERUN)
-    expected, found = str(arrays.pop("sha256", None)), sha256_arrays(_hashable(arrays))
-    if expected != found:
-        raise PerturbError(f"{path}: altered: sha256 expected {expected}, found {found}. {_RERUN}")
-    return arrays, json.loads(str(arrays.pop("attributes")))
-
-
-def _hashable(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the arrays with text as bytes, whose layout is the same everywhere."""
-    return {
-        name: np.frombuffer(str(array).encode(), dtype=np.uint8)
-        if array.dtype.kind == "U"
-        else array
-        for name, array in arrays.items()
-    }
 
 
 def write_plane(path: str | Path, plane: Plane) -> None:

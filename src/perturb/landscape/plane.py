@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -12,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from perturb.errors import PerturbError
-from perturb.files import sha256_arrays
-from perturb.landscape.files import Plane, read_arrays, write_arrays
+from perturb.files import read_state, sha256_arrays, write_arrays
+from perturb.landscape.files import Plane
 from perturb.landscape.surface import Surface
 
 SAVE_SECONDS = 2.0
@@ -42,13 +40,13 @@ def compute(
     comes to the same bytes. A state that is damaged or of something else is said and not used.
     `report` is called after each row with the number of rows done and of all.
     """
-    belongs = json.loads(json.dumps(dict(attributes)))
-    belongs["grid_sha256"] = sha256_arrays({"alpha": alpha, "beta": beta})
+    belongs = dict(attributes) | {"grid_sha256": sha256_arrays({"alpha": alpha, "beta": beta})}
     values = np.full((len(beta), len(alpha), 2), np.nan)
     done = np.zeros(len(beta), dtype=bool)
     state = Path(state) if state else None
-    if state and state.exists():
-        values, done = _resume(state, belongs, values, done)
+    if state and (kept := read_state(state, belongs)):
+        values, done = kept["values"], kept["done"]
+        print(f"perturb: going on after {done.sum()} of {len(done)} rows.", file=sys.stderr)
     saved = time.monotonic()
     missing = np.flatnonzero(~done)
     with closing(surface.rows(alpha.tolist(), beta[missing].tolist())) as rows:
@@ -60,22 +58,3 @@ def compute(
                 write_arrays(state, {"values": values, "done": done}, belongs)
                 saved = time.monotonic()
     return Plane(alpha, beta, values[..., 0], values[..., 1], dict(attributes))
-
-
-def _resume(
-    state: Path, belongs: Mapping[str, Any], values: np.ndarray, done: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        arrays, found = read_arrays(state)
-    except PerturbError as error:
-        print(f"perturb: {error} Starting this plane anew.", file=sys.stderr)
-        return values, done
-    differing = sorted(k for k in belongs.keys() | found.keys() if belongs.get(k) != found.get(k))
-    if differing:
-        print(
-            f"perturb: {state} is of another plane ({', '.join(differing)} differ): starting anew.",
-            file=sys.stderr,
-        )
-        return values, done
-    print(f"perturb: going on after {arrays['done'].sum()} of {len(done)} rows.", file=sys.stderr)
-    return arrays["values"], arrays["done"]
