@@ -3,8 +3,9 @@
 The coordinate gradient, factorised, against two forwards a weight: one after another, and 64
 weights at once under `torch.func.vmap`. Brute force is timed on some weights and scaled to all.
 NES in evaluations of the loss a second against a loop that evaluates one perturbed network after
-another on the same batch. Every way has all threads and takes its turn; the floor is FLOPs over the
-rate of matrix products, or bytes that must move once over the rate of a copy, whichever is longer.
+another on the same batch, with one thread, as a run of the study has, and with all. Every way takes
+its turn; the floor is FLOPs over the rate of matrix products, or bytes that must move once over the
+rate of a copy, whichever is longer.
 
 On a GPU: `python -m benchmarks gradients` on a machine that has one.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -36,9 +38,9 @@ from perturb.gradients.stacked import StackedLoss
 DIMENSIONS = (8, 16, 32, 64)
 COORDINATE_SAMPLES = 4000
 BRUTE_WEIGHTS = 64  # of the second layer are timed
-NES_SAMPLES = (16000, 250)
-LOOPED = {16000: 20, 250: 200}  # evaluations that are timed of the loop
-STACKED = {16000: 128, 250: 5000}
+NES_SAMPLES = (16000, 1500, 250)
+LOOPED = {16000: 20, 1500: 100, 250: 200}  # evaluations that are timed of the loop
+STACKED = {16000: 128, 1500: 1000, 250: 5000}
 REPEATS = 5
 SIGMA = 0.1
 EXPECTED = {
@@ -178,10 +180,11 @@ def row(
     ours = statistics.median(seconds[way])
     other = floor if floor is not None else statistics.median(seconds[against])
     what = "gradients" if benchmark == "coordinate" else "evaluations"
+    count = torch.get_num_threads()
     expected = EXPECTED.get((benchmark, d, against), "")
     return {
         "benchmark": f"gradients, {benchmark}",
-        "what": f"{way}, d = {d}, {samples:,} samples, {torch.get_num_threads()} threads",
+        "what": f"{way}, d = {d}, {samples:,} samples, {count} thread{'s' if count > 1 else ''}",
         "value": statistics.median(rates),
         "spread": float(np.ptp(rates)),
         "unit": f"{what}/s",
@@ -192,19 +195,25 @@ def row(
 
 
 def run() -> list[dict]:
-    """Return a row a dimension, way and what it is set against."""
+    """Return a row a dimension, number of threads, way and what it is set against."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    flops, moves = matrix_rate(device), copy_rate(device)
-
-    def floor(operations: float, moved: float) -> float:
-        return max(operations / flops, moved / moves)
-
-    rows = []
-    for d in DIMENSIONS:
-        rows += coordinate(d, device, floor)
-        for samples in NES_SAMPLES:
-            rows += nes(d, samples, device, floor)
+    rows, given = [], torch.get_num_threads()
+    try:
+        for threads in sorted({1, given}):
+            torch.set_num_threads(threads)
+            flops, moves = matrix_rate(device), copy_rate(device)
+            floor = partial(_floor, flops, moves)
+            for d in DIMENSIONS:
+                rows += coordinate(d, device, floor) if threads == given else []
+                for samples in NES_SAMPLES:
+                    rows += nes(d, samples, device, floor)
+    finally:
+        torch.set_num_threads(given)
     return rows
+
+
+def _floor(flops: float, moves: float, operations: float, moved: float) -> float:
+    return max(operations / flops, moved / moves)
 
 
 if __name__ == "__main__":
