@@ -1,6 +1,8 @@
 """From runs to the table: the same bytes, numbers that can be made again, the log beside them."""
 
 import json
+import shutil
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -130,6 +132,19 @@ def test_a_figure_is_drawn_the_same_to_the_byte(material, name):
 def test_an_unknown_figure_gets_the_closest_name(material):
     with pytest.raises(PerturbError, match="Did you mean 'window'"):
         figures.draw("windo", material)
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
+def test_the_table_fits_a_page(built, tmp_path):
+    (tmp_path / "table.tex").write_text(table.latex(built, "A title", "gradients_smoke"))
+    (tmp_path / "paper.tex").write_text(
+        r"\documentclass[a4paper,10pt]{article}\usepackage[margin=18mm]{geometry}"
+        r"\usepackage{booktabs,longtable}\begin{document}\input{table}\end{document}"
+    )
+    for _ in range(3):  # longtable finds its widths
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0 and b"Overfull" not in done.stdout
 
 
 def test_report_and_section_have_every_row_and_claim(material, words, records, tmp_path):

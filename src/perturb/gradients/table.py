@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -317,7 +319,8 @@ def provenance(material: Material, results: Path) -> pd.DataFrame:
 
 
 HEADER = ("d", "state", "estimator", "N", "window", "learning rate", "decrease", "at 0.1",
-          "log at 0.1", "to CDG", "all layers", "cosine to CDG by layer")  # fmt: skip
+          "log at 0.1", "to CDG", "all layers", "cosines to CDG")  # fmt: skip
+_NOT_A_COLUMN = ("d", "state", "window", "learning rate")  # of the table in LaTeX
 
 
 def cells(table: pd.DataFrame) -> list[list[str]]:
@@ -339,7 +342,7 @@ def cells(table: pd.DataFrame) -> list[list[str]]:
             row["learning_rates"],
             _spread(row, "decrease_hidden"),
             _spread(row, "decrease_hidden_at_0.1"),
-            log,
+            log.replace("-", "−"),
             difference.replace("-", "−"),
             _spread(row, "decrease_all"),
             layers.replace("-", "−"),
@@ -361,8 +364,9 @@ def caption(table: pd.DataFrame) -> str:
         "which can lower the loss alone, under all layers. At 0.1: at the learning rate of the lab "
         "log, beside the log's own figure; ≠ marks one further away than two of our standard "
         "errors (the log does not state how it scaled its step). To CDG: paired difference of "
-        "the decrease, with its 95 % interval over initialisations. N counts evaluations of the "
-        "loss: for CDG what brute force takes, for straight-through one forward and backward."
+        "the decrease, with its 95 % interval over initialisations. Cosines to CDG are by layer. N "
+        "counts evaluations of the loss: for CDG what brute force takes, for straight-through one "
+        "forward and backward."
     )
     smoke = "Smoke run, not a result of the study. " if (table["scale"] == "smoke").any() else ""
     mixed = table["mixed"].iloc[0]
@@ -386,24 +390,35 @@ def _line(texts: Iterable[str]) -> str:
 
 
 def latex(table: pd.DataFrame, title: str, study: str) -> str:
-    """Return the table as a longtable with booktabs rules, to `\\input`."""
-    tex = [[_tex(cell) for cell in row] for row in cells(table)]
-    head = " & ".join(_tex(name) for name in HEADER) + r"\\"
+    """Return the table as a longtable with booktabs rules, to `\\input`.
+
+    As wide as a page takes: dimension and state head their rows, windows and learning rates are
+    left to the CSV.
+    """
+    shown = [i for i, name in enumerate(HEADER) if name not in _NOT_A_COLUMN]
+    across = rf"\multicolumn{{{len(shown)}}}{{@{{}}l}}"
+    words = f"{title}. {caption(table)} Windows and learning rates are in {study}.csv."
+    header = [r"\toprule", " & ".join(_tex(HEADER[i]) for i in shown) + r"\\", r"\midrule"]
     lines = [
-        r"\begingroup\tiny\setlength{\tabcolsep}{2pt}\setlength{\LTcapwidth}{\linewidth}",
-        r"\begin{longtable}{@{}rllrllrrrlrl@{}}",
-        rf"\caption{{{_tex(title)}. {_tex(caption(table))}}}\label{{tab:{study}}}\\",
-        r"\toprule",
-        head,
-        r"\midrule",
+        r"\begingroup\scriptsize\setlength{\tabcolsep}{2pt}\setlength{\LTcapwidth}{\linewidth}",
+        r"\begin{longtable}{@{}lrrrlrrl@{}}",
+        rf"\caption{{{_tex(words)}}}\label{{tab:{study}}}\\",
+        *header,
+        r"\endfirsthead",
+        rf"{across}{{\emph{{{_tex(title)}, continued}}}}\\",
+        *header,
         r"\endhead",
         r"\bottomrule",
         r"\endlastfoot",
-        *(" & ".join(row) + r"\\" for row in tex),
-        r"\end{longtable}",
-        r"\endgroup",
     ]
-    return "\n".join(lines) + "\n"
+    for (dimension, state), rows in groupby(cells(table), key=lambda row: row[:2]):
+        lines += [r"\addlinespace"] if lines[-1] != r"\endlastfoot" else []
+        trained = state if state == "raw" else f"pre-trained on {state}"
+        lines.append(rf"{across}{{\textbf{{{_tex(f'd = {dimension}, {trained}')}}}}}\\*")
+        # Without the zero before the point, as the log and many papers have it, all fits.
+        short = ([re.sub(r"(?<!\d)0\.", ".", row[i]) for i in shown] for row in rows)
+        lines += [" & ".join(map(_tex, row)) + r"\\" for row in short]
+    return "\n".join([*lines, r"\end{longtable}", r"\endgroup"]) + "\n"
 
 
 def _tex(text: str) -> str:
