@@ -254,3 +254,16 @@ def test_the_second_convolution_of_a_stage_change_sees_the_inputs_a_pixel_on():
     shifted[:, :, :-1, :-1] = inputs[:, :, 1:, 1:]
     expected = torch.cat([convolution.first(inputs), convolution.second(shifted)], dim=1)
     assert torch.equal(convolution(inputs), expected) and expected.shape == (2, 16, 4, 4)
+
+
+@pytest.mark.parametrize("prefix", ["", "real_"])
+def test_the_thin_xnor_resnets_do_not_diverge_at_the_learning_rate_of_the_study(prefix):
+    torch.manual_seed(0)
+    model = perturb.models.build(f"{prefix}xnor_resnet18_16", 10, 32)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    for _ in range(12):
+        loss = F.cross_entropy(model(torch.randn(32, 3, 32, 32)), torch.randint(10, (32,)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert loss < 5

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from perturb.config import RunSpecification
+from perturb.errors import PerturbError
 from perturb.files import sha256_file, write_json, write_text
 from perturb.gradients.kept import Kept
 from perturb.gradients.layers import measure
@@ -26,9 +27,16 @@ def run_layers(
 
     In the folder `state` long estimates are kept until it has ended.
 
-    Raises PerturbError where the model has no such layers, or the weights are not the record's.
+    Raises PerturbError where the run diverged, or the weights are not the record's.
     """
     run = TrainedRun.load(specification, files)
+    if run.record["status"] != "ok":
+        raise PerturbError(
+            f"{files.record}: the run {run.record['status']} at step "
+            f"{run.record['diverged_at_step']}, so it has no trained layers to measure. Lower the "
+            f"learning_rate of {specification.dataset}, or name another method in the study's "
+            "layers."
+        )
     train, test = (run.batch(*run.images(split, settings.images)) for split in ("train", "test"))
     what = {
         "specification": asdict(specification),

@@ -81,7 +81,7 @@ class Unit(nn.Module):
 
 
 class XNORResNet18(nn.Module):
-    """Full-precision stem, sixteen units at 1, 2, 4 and 8 times `width` channels, Linear head."""
+    """Full-precision stem, sixteen units at 1, 2, 4 and 8 times `width` channels, norm and head."""
 
     def __init__(self, num_classes: int, channels: int, width: int, binary: bool) -> None:
         super().__init__()
@@ -93,11 +93,14 @@ class XNORResNet18(nn.Module):
             Unit(before, after, binary)
             for before, after in zip([width, *widths[:-1]], widths, strict=True)
         )
+        # As in every network of pre-activation units (He et al. 2016): without it the sixteen sums
+        # reach the head as large as they are, and learning rates from 0.05 diverge.
+        self.norm = nn.BatchNorm2d(widths[-1])
         self.head = nn.Linear(widths[-1], num_classes)
 
     def finish(self, features: Tensor) -> Tensor:
         """Return logits [B, num_classes] for the last unit's output [B, 8 width, H, W]."""
-        return self.head(features.mean(dim=(2, 3)))
+        return self.head(self.norm(features).mean(dim=(2, 3)))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits [B, num_classes] for inputs [B, channels, H, W]."""
