@@ -194,7 +194,12 @@ class Cluster:
     def set_node(self, state: str) -> None:
         """Set the node `down`, `drain` or back with `resume`."""
         command = ["scontrol", "update", f"NodeName={self.host}", f"State={state}"]
-        output_of(*command, *([] if state == "resume" else ["Reason=test"]))
+        try:
+            output_of(*command, *([] if state == "resume" else ["Reason=test"]))
+        except RuntimeError as error:
+            # A node that registers between the two calls has come back by itself.
+            if state != "resume" or "Invalid node state" not in str(error):
+                raise
 
     def jobs(self, form="%i %T", *states: str) -> list[str]:
         """Return a line for every job that SLURM remembers, or for those in `states`."""
