@@ -15,18 +15,11 @@ from perturb.models.weights import save_weights
 from perturb.train.run import RunFiles, run
 from perturb.train.trained import TrainedFiles
 
+from ..train.trainer import OUTPUTS
+
 SPECIFICATION = RunSpecification(
     "digits", "real_xnor_resnet18_16", "sgd_3", 0, batch_size=100, limit=Limit(1000, 100)
 )
-OUTPUTS = {
-    "record": "record.json",
-    "epochs": "epochs.csv",
-    "batches": "batches.npz",
-    "last": "last.safetensors",
-    "best": "best.safetensors",
-    "timing": "timing.csv",
-    "checkpoints": "checkpoints",
-}
 
 
 @pytest.fixture
