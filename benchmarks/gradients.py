@@ -2,10 +2,11 @@
 
 The coordinate gradient, factorised, against two forwards a weight: one after another, and 64
 weights at once under `torch.func.vmap`. Brute force is timed on some weights and scaled to all.
-NES in evaluations of the loss a second against a loop that evaluates one perturbed network after
-another on the same batch, with one thread, as a run of the study has, and with all. Every way takes
-its turn; the floor is FLOPs over the rate of matrix products, or bytes that must move once over the
-rate of a copy, whichever is longer.
+Antithetic NES in evaluations of the loss a second against loops that evaluate one perturbed network
+after another on the same batch: over a module, as notebooks have it, and over tensors, without what
+a module costs. With one thread, as a run of the study has, and with all. Every way takes its turn;
+the floor is FLOPs over the rate of matrix products, or bytes that must move once over the rate of a
+copy, whichever is longer. Tables in place of products can be faster than that floor.
 
 On a GPU: `python -m benchmarks gradients` on a machine that has one.
 """
@@ -19,6 +20,7 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from benchmarks._measuring import copy_rate, matrix_rate, timed
 from perturb.gradients.coordinate import factorised
@@ -40,11 +42,12 @@ COORDINATE_SAMPLES = 4000
 BRUTE_WEIGHTS = 64  # of the second layer are timed
 NES_SAMPLES = (16000, 1500, 250)
 LOOPED = {16000: 20, 1500: 100, 250: 200}  # evaluations that are timed of the loop
-STACKED = {16000: 128, 1500: 1000, 250: 5000}
+STACKED = {16000: 2000, 1500: 5000, 250: 20000}
 REPEATS = 5
 SIGMA = 0.1
 EXPECTED = {
     ("coordinate", 32, "vmap"): "at least 100",
+    ("nes", 16, "loop over a module"): "at least 20",
     ("nes", 16, "loop"): "at least 20",
 }
 
@@ -54,6 +57,13 @@ def problem(d: int, samples: int, device: torch.device) -> tuple[Weights, Tensor
     target = tuple(w.to(device) for w in initial_weights(d, 0, "target"))
     inputs = normal_inputs(d, samples, 0, 0, "benchmark").to(device)
     return weights, inputs, targets_of(target, inputs)
+
+
+def module_of(weights: Weights) -> SignNetwork:
+    network = SignNetwork(weights[0].shape[1])
+    for of_layer, weight in zip(network.layers, weights, strict=True):
+        of_layer.weight.data = weight.clone()
+    return network
 
 
 def one_forward_a_weight(
@@ -74,9 +84,7 @@ def one_forward_a_weight(
 
 def vmapped(weights: Weights, inputs: Tensor, targets: Tensor, layer: int, count: int) -> Tensor:
     """Return the same, 64 weights at once under vmap."""
-    network = SignNetwork(inputs.shape[1]).to(inputs.device)
-    for of_layer, weight in zip(network.layers, weights, strict=True):
-        of_layer.weight.data = weight
+    network = module_of(weights)
     stacked = StackedLoss(network, lambda m: (m(inputs) - targets).square().mean())
     name, weight = f"layers.{layer}.weight", weights[layer]
     steps = SIGMA * torch.eye(weight.numel(), device=weight.device)[:count]
@@ -124,18 +132,39 @@ def coordinate(d: int, device: torch.device, floor: Callable[[float, float], flo
     return rows
 
 
+@torch.no_grad()
+def looped_over_module(
+    network: SignNetwork, inputs: Tensor, targets: Tensor, evaluations: int
+) -> Tensor:
+    """Return antithetic NES as it is usually written: perturb the module, take its loss."""
+    centre = parameters_to_vector(network.parameters())
+    total = torch.zeros_like(centre)
+    for _ in range(evaluations // 2):
+        noise = torch.randn_like(centre)
+        pair = []
+        for step in (SIGMA, -SIGMA):
+            vector_to_parameters(centre + step * noise, network.parameters())
+            pair.append((network(inputs) - targets).square().mean().item())
+        total += (pair[0] - pair[1]) * noise
+    vector_to_parameters(centre, network.parameters())
+    return total / (evaluations * SIGMA)
+
+
+@torch.no_grad()
 def looped(weights: Weights, inputs: Tensor, targets: Tensor, evaluations: int) -> Weights:
-    """Return plain NES as it is usually written: one perturbed network after another."""
+    """Return the same without a module, layer by layer."""
     total = [torch.zeros_like(weight) for weight in weights]
-    for _ in range(evaluations):
+    for _ in range(evaluations // 2):
         noise = [torch.randn_like(weight) for weight in weights]
-        moved = [w + SIGMA * e for w, e in zip(weights, noise, strict=True)]
-        hidden = inputs
-        for weight in moved[:-1]:
-            hidden = torch.sign(hidden @ weight.T)
-        loss = ((hidden @ moved[-1].T)[:, 0] - targets).square().mean().item()
+        pair = []
+        for step in (SIGMA, -SIGMA):
+            hidden = inputs
+            for weight, e in zip(weights[:-1], noise[:-1], strict=True):
+                hidden = torch.sign(hidden @ (weight + step * e).T)
+            error = (hidden @ (weights[-1] + step * noise[-1]).T)[:, 0] - targets
+            pair.append(error.square().mean().item())
         for sum_, e in zip(total, noise, strict=True):
-            sum_ += loss * e
+            sum_ += (pair[0] - pair[1]) * e
     return tuple(t / (evaluations * SIGMA) for t in total)
 
 
@@ -143,16 +172,20 @@ def nes(
     d: int, samples: int, device: torch.device, floor: Callable[[float, float], float]
 ) -> list[dict]:
     weights, inputs, targets = problem(d, samples, device)
-    centre = flatten(weights)
+    centre, network = flatten(weights), module_of(weights)
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
 
     def evaluate(points: Tensor) -> Tensor:
         return losses(unflatten(points, d), inputs, targets)
 
     ways = {
-        "stacked": lambda: estimates(evaluate, centre, SIGMA, STACKED[samples], ["plain"], 0),
-        "loop": torch.no_grad()(lambda: looped(weights, inputs, targets, LOOPED[samples])),
+        "stacked": lambda: estimates(
+            evaluate, centre, SIGMA, STACKED[samples], ["antithetic"], 0, threads=threads
+        ),
+        "loop over a module": lambda: looped_over_module(network, inputs, targets, LOOPED[samples]),
+        "loop": lambda: looped(weights, inputs, targets, LOOPED[samples]),
     }
-    counts = {"stacked": STACKED[samples], "loop": LOOPED[samples]}
+    counts = dict.fromkeys(ways, LOOPED[samples]) | {"stacked": STACKED[samples]}
     seconds = {name: [] for name in ways}
     for repeat in range(REPEATS + 1):
         for name, way in ways.items():
@@ -162,7 +195,7 @@ def nes(
     least = floor(samples * 2 * (3 * d * d + d), 4 * len(centre))
     return [
         row("nes", d, samples, seconds, "stacked", "floor", least),
-        row("nes", d, samples, seconds, "stacked", "loop"),
+        *(row("nes", d, samples, seconds, "stacked", name) for name in ways if name != "stacked"),
     ]
 
 

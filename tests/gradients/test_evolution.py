@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from perturb.errors import PerturbError
-from perturb.gradients import nes
+from perturb.gradients import evolution, nes
 from perturb.gradients.evolution import KINDS, estimates
 from perturb.gradients.network import (
     SignNetwork,
@@ -141,9 +141,21 @@ def test_a_module_and_the_stacked_toy_give_the_same_estimate():
         200,
         ["baseline"],
         5,
+        at_once=evolution.MODELS_AT_ONCE,
     )["baseline"]
     for found, expected in zip(by_name.values(), unflatten(flat, dimension), strict=True):
         assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kept", [0, evolution.KEPT])
+def test_neither_threads_nor_what_is_kept_change_a_bit(kept, monkeypatch):
+    expected = estimates(quadratic, CENTRE, SIGMA, 100, KINDS, 3, at_once=7)
+    monkeypatch.setattr(evolution, "KEPT", kept)
+    torch_has = torch.get_num_threads()
+    for threads in (1, 2):
+        found = estimates(quadratic, CENTRE, SIGMA, 100, KINDS, 3, at_once=7, threads=threads)
+        assert all(torch.equal(found[kind], expected[kind]) for kind in KINDS)
+        assert torch.get_num_threads() == torch_has
 
 
 @pytest.mark.parametrize(("samples", "count"), [(1, 1), (999, 3), (2500, 70)])

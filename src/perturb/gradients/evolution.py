@@ -15,6 +15,9 @@ loss taken out again by its factor.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +28,9 @@ from perturb.random import generator
 
 KINDS = ("plain", "baseline", "antithetic", "rank", "spsa")
 _ONE_SIDED = ("plain", "baseline")
-_AT_ONCE = 64
-_KEPT = 2**26  # numbers, a quarter of a gigabyte
+MODELS_AT_ONCE = 64
+PERTURBED = 2**17  # numbers, at a time
+KEPT = 2**26  # numbers, a quarter of a gigabyte
 
 
 def nes(
@@ -64,7 +68,8 @@ def nes(
     def evaluate(points: Tensor) -> Tensor:
         return stacked(by_name(points))
 
-    return by_name(estimates(evaluate, centre, sigma, samples, [kind], seed)[kind])
+    found = estimates(evaluate, centre, sigma, samples, [kind], seed, MODELS_AT_ONCE)
+    return by_name(found[kind])
 
 
 def estimates(
@@ -74,6 +79,8 @@ def estimates(
     evaluations: int,
     kinds: Sequence[str],
     seed: int,
+    at_once: int | None = None,
+    threads: int = 1,
 ) -> dict[str, Tensor]:
     """Return an estimate [n] of the gradient at `centre` [n] for each kind.
 
@@ -83,27 +90,52 @@ def estimates(
         evaluate: maps points [P, n] to their losses [P].
         evaluations: of the loss, for each kind.
         seed: of the perturbations, drawn on the CPU: the same on every device.
+        at_once: how many points `evaluate` is given; 2**17 numbers' worth where None.
+        threads: that call `evaluate`, each with one of PyTorch's.
 
     Raises PerturbError for an unknown kind, and for a sigma or number that it cannot use.
     """
     _check(sigma, evaluations, kinds)
+    at_once = at_once or max(1, PERTURBED // len(centre))
     found: dict[str, Tensor] = {}
     for group in (_ONE_SIDED, ("antithetic", "rank"), ("spsa",)):
         if not (wanted := [kind for kind in kinds if kind in group]):
             continue
         signs = (1,) if group is _ONE_SIDED else (1, -1)
         count = evaluations // len(signs)
-        draws = Perturbations(centre, count, seed, group[0])
-        losses = torch.cat(
-            [
-                torch.stack([evaluate(centre + (sign * sigma) * e).double() for sign in signs])
-                for e in draws
-            ],
-            dim=1,
-        )
+        draws = Perturbations(centre, count, seed, group[0], at_once)
+        evaluated = partial(_evaluated, evaluate, centre, [sign * sigma for sign in signs])
+        with _mapping(threads) as each:
+            losses = torch.cat(list(each(evaluated, draws)), dim=1)
         weights = torch.stack([_coefficients(kind, losses) for kind in wanted]) / sigma
         found |= dict(zip(wanted, draws.weighted_sum(weights), strict=True))
     return {kind: found[kind] for kind in kinds}
+
+
+def _evaluated(
+    evaluate: Callable[[Tensor], Tensor],
+    centre: Tensor,
+    scales: Sequence[float],
+    block: Callable[[], Tensor],
+) -> Tensor:
+    """Return the losses [len(scales), P] at the centre and so many times a block's P."""
+    drawn = block()
+    return torch.stack([evaluate(torch.add(centre, drawn, alpha=s)).double() for s in scales])
+
+
+@contextmanager
+def _mapping(threads: int) -> Iterator[Callable]:
+    """Give a `map` of so many threads, each with one of PyTorch's, whose own wait busily."""
+    if threads == 1:
+        yield map
+        return
+    given = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(given)
 
 
 def _check(sigma: float, evaluations: int, kinds: Sequence[str]) -> None:
@@ -120,29 +152,35 @@ def _check(sigma: float, evaluations: int, kinds: Sequence[str]) -> None:
 
 
 class Perturbations:
-    """`count` perturbations of one stream, [P, n] at a time; kept where they are few."""
+    """`count` perturbations, in blocks [at_once, n] of a stream each; kept where they are few."""
 
-    def __init__(self, centre: Tensor, count: int, seed: int, purpose: str) -> None:
+    def __init__(self, centre: Tensor, count: int, seed: int, purpose: str, at_once: int) -> None:
         self.centre, self.count, self.seed, self.purpose = centre, count, seed, purpose
-        self._kept = list(self._draw()) if count * len(centre) <= _KEPT else None
+        self.at_once = at_once
+        self._kept: dict[int, Tensor] | None = {} if count * len(centre) <= KEPT else None
 
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self._draw() if self._kept is None else self._kept)
+    def __iter__(self) -> Iterator[Callable[[], Tensor]]:
+        """Iterate over functions that return a block each."""
+        return (partial(self._block, start) for start in range(0, self.count, self.at_once))
 
-    def _draw(self) -> Iterator[Tensor]:
-        draws = generator(self.seed, 0, f"perturbations {self.purpose}")
-        for start in range(0, self.count, _AT_ONCE):
-            shape = (min(_AT_ONCE, self.count - start), len(self.centre))
-            if self.purpose == "spsa":
-                drawn = 2.0 * torch.randint(2, shape, generator=draws) - 1
-            else:
-                drawn = torch.randn(shape, generator=draws)
-            yield drawn.to(self.centre)
+    def _block(self, start: int) -> Tensor:
+        if self._kept and start in self._kept:
+            return self._kept[start]
+        draws = generator(self.seed, start, f"perturbations {self.purpose}")
+        shape = (min(self.at_once, self.count - start), len(self.centre))
+        if self.purpose == "spsa":
+            drawn = 2.0 * torch.randint(2, shape, generator=draws) - 1
+        else:
+            drawn = torch.randn(shape, generator=draws)
+        drawn = drawn.to(self.centre)
+        if self._kept is not None:
+            self._kept[start] = drawn
+        return drawn
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
         """Return sum_p weights[k, p] e_p, [K, n], for weights [K, count]."""
-        parts = weights.to(self.centre).split(_AT_ONCE, dim=1)
-        return sum(w @ e for w, e in zip(parts, self, strict=True))
+        parts = weights.to(self.centre).split(self.at_once, dim=1)
+        return sum(w @ block() for w, block in zip(parts, self, strict=True))
 
 
 def _coefficients(kind: str, losses: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ from perturb.gradients.toy import learning_rates
 from perturb.models.binary import sign
 from perturb.models.xnor_resnet import BinaryConvolution, XNORResNet18
 
-# Activations of the layer in flight: what stays in a core's cache, found by measuring.
+# Activations of the layer in flight: what stays in a core's cache, found by measuring; on a GPU a
+# guess.
 _AT_ONCE = {"cpu": 2**20, "cuda": 2**27}
 
 

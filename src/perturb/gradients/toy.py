@@ -176,6 +176,7 @@ def _evolution(
 ) -> Iterator[Estimate]:
     """Yield the estimates of NES; arms that share a window and perturbations share evaluations."""
     settings, centre = problem.settings, network.flatten(problem.weights)
+    threads = settings.threads if centre.device.type == "cpu" else 1
 
     def evaluate(points: Tensor) -> Tensor:
         return network.losses(network.unflatten(points, settings.dimension), *batch)
@@ -192,7 +193,16 @@ def _evolution(
             seed = stream(problem.seed, number, f"nes {nes.evaluations} {window}")
             found, seconds = kept(
                 f"batch{number}_nes{nes.evaluations}_sigma{window:g}",
-                partial(estimates, evaluate, centre, window, nes.evaluations, kinds, seed),
+                partial(
+                    estimates,
+                    evaluate,
+                    centre,
+                    window,
+                    nes.evaluations,
+                    kinds,
+                    seed,
+                    threads=threads,
+                ),
             )
             groups = len({"one" if k in ("plain", "baseline") else k for k in kinds} - {"rank"})
             for kind, flat in found.items():
