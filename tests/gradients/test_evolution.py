@@ -141,19 +141,18 @@ def test_a_module_and_the_stacked_toy_give_the_same_estimate():
         200,
         ["baseline"],
         5,
-        at_once=evolution.MODELS_AT_ONCE,
     )["baseline"]
     for found, expected in zip(by_name.values(), unflatten(flat, dimension), strict=True):
         assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("kept", [0, evolution.KEPT])
+@pytest.mark.parametrize("kept", [0, 10**6])
 def test_neither_threads_nor_what_is_kept_change_a_bit(kept, monkeypatch):
-    expected = estimates(quadratic, CENTRE, SIGMA, 100, KINDS, 3, at_once=7)
-    monkeypatch.setattr(evolution, "KEPT", kept)
+    expected = estimates(quadratic, CENTRE, SIGMA, 1000, KINDS, 3)
+    monkeypatch.setattr(evolution, "_KEPT", kept)
     torch_has = torch.get_num_threads()
     for threads in (1, 2):
-        found = estimates(quadratic, CENTRE, SIGMA, 100, KINDS, 3, at_once=7, threads=threads)
+        found = estimates(quadratic, CENTRE, SIGMA, 1000, KINDS, 3, threads=threads)
         assert all(torch.equal(found[kind], expected[kind]) for kind in KINDS)
         assert torch.get_num_threads() == torch_has
 

@@ -28,9 +28,7 @@ from perturb.random import generator
 
 KINDS = ("plain", "baseline", "antithetic", "rank", "spsa")
 _ONE_SIDED = ("plain", "baseline")
-MODELS_AT_ONCE = 64
-PERTURBED = 2**17  # numbers, at a time
-KEPT = 2**26  # numbers, a quarter of a gigabyte
+_KEPT = 2**26  # numbers, a quarter of a gigabyte
 
 
 def nes(
@@ -68,8 +66,7 @@ def nes(
     def evaluate(points: Tensor) -> Tensor:
         return stacked(by_name(points))
 
-    found = estimates(evaluate, centre, sigma, samples, [kind], seed, MODELS_AT_ONCE)
-    return by_name(found[kind])
+    return by_name(estimates(evaluate, centre, sigma, samples, [kind], seed)[kind])
 
 
 def estimates(
@@ -79,7 +76,7 @@ def estimates(
     evaluations: int,
     kinds: Sequence[str],
     seed: int,
-    at_once: int | None = None,
+    at_once: int = 64,
     threads: int = 1,
 ) -> dict[str, Tensor]:
     """Return an estimate [n] of the gradient at `centre` [n] for each kind.
@@ -90,13 +87,12 @@ def estimates(
         evaluate: maps points [P, n] to their losses [P].
         evaluations: of the loss, for each kind.
         seed: of the perturbations, drawn on the CPU: the same on every device.
-        at_once: how many points `evaluate` is given; 2**17 numbers' worth where None.
+        at_once: how many points, or pairs of points, are evaluated together.
         threads: that call `evaluate`, each with one of PyTorch's.
 
     Raises PerturbError for an unknown kind, and for a sigma or number that it cannot use.
     """
     _check(sigma, evaluations, kinds)
-    at_once = at_once or max(1, PERTURBED // len(centre))
     found: dict[str, Tensor] = {}
     for group in (_ONE_SIDED, ("antithetic", "rank"), ("spsa",)):
         if not (wanted := [kind for kind in kinds if kind in group]):
@@ -131,10 +127,11 @@ def _mapping(threads: int) -> Iterator[Callable]:
         return
     given = torch.get_num_threads()
     torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(threads)
     try:
-        with ThreadPoolExecutor(threads) as pool:
-            yield pool.map
+        yield pool.map
     finally:
+        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(given)
 
 
@@ -157,7 +154,7 @@ class Perturbations:
     def __init__(self, centre: Tensor, count: int, seed: int, purpose: str, at_once: int) -> None:
         self.centre, self.count, self.seed, self.purpose = centre, count, seed, purpose
         self.at_once = at_once
-        self._kept: dict[int, Tensor] | None = {} if count * len(centre) <= KEPT else None
+        self._kept: dict[int, Tensor] | None = {} if count * len(centre) <= _KEPT else None
 
     def __iter__(self) -> Iterator[Callable[[], Tensor]]:
         """Iterate over functions that return a block each."""

@@ -4,13 +4,14 @@ What a layer of sign units sees is 1 and -1, so eight of its inputs bring one of
 unit. With those in a table, a layer of d units takes d / 8 additions of rows where a product takes
 d^2 multiplications, and its activations are bits that never leave a core's cache.
 
-The loops are compiled by numba. Its own loops are not made of vectors here, and nothing in it packs
-signs into bits, so vectors are a type of their own, of sixteen numbers whatever the CPU's width.
+numba compiles the loops. Left to itself it makes no vectors of these and packs no signs into bits,
+so vectors are a type here, of sixteen numbers on every CPU, with the few operations that it takes.
+All in one file: numba keeps what it has compiled until this file changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -154,11 +155,11 @@ def _aligned(rows: int, numbers: int) -> np.ndarray:
 
 
 @_compiled
-def _transpose(weight: np.ndarray, width: int, found: np.ndarray) -> None:
-    """Write weight [out, in] as [in, width]."""
-    for j in range(weight.shape[0]):
-        for i in range(weight.shape[1]):
-            found[i * width + j] = weight[j, i]
+def _transpose(weight: np.ndarray, dimension: int, width: int, found: np.ndarray) -> None:
+    """Write a weight [out, in] as [in, width]."""
+    for j in range(dimension):
+        for i in range(dimension):
+            found[i * width + j] = weight[j * dimension + i]
 
 
 @_compiled
@@ -271,31 +272,33 @@ def _squared_error(
 
 @_compiled
 def _losses(
-    weights: tuple[np.ndarray, ...],
+    points: np.ndarray,
+    hidden: int,
     inputs: np.ndarray,
     targets: np.ndarray,
     dimension: int,
     found: np.ndarray,
 ) -> None:
-    """Write the mean squared error of each weight set.
+    """Write the mean squared error of each point.
 
     Args:
-        weights: [P, d, d] of each hidden layer, then [P, 1, d] of the output.
+        points: [P, n], the weights of so many `hidden` layers and the output, one after another.
         inputs: [B / TOGETHER, d, TOGETHER] in one axis, the last with zeros; `targets` [B].
         found: [P], written.
     """
-    width = -(-dimension // LANES) * LANES
-    tables, hidden = width // BITS, len(weights) - 1
+    width, layer_size = -(-dimension // LANES) * LANES, dimension * dimension
+    tables = width // BITS
     columns = _aligned(hidden, width * width)
     table = _aligned(hidden, tables * ROWS * width)  # of the first layer there is none
     of_output = _aligned(1, tables * ROWS)[0]
     words = np.empty((hidden, AT_ONCE * width // LANES), np.uint16)
-    for p in range(len(found)):
+    for p in range(len(points)):
         for layer in range(hidden):
-            _transpose(weights[layer][p], width, columns[layer])
+            weight = points[p, layer * layer_size : (layer + 1) * layer_size]
+            _transpose(weight, dimension, width, columns[layer])
             if layer:
                 _fill(columns[layer], tables, width, table[layer])
-        _fill_output(weights[hidden][p, 0], of_output)
+        _fill_output(points[p, hidden * layer_size :], of_output)
         total = 0.0
         for start in range(0, len(targets), AT_ONCE):
             samples = min(AT_ONCE, len(targets) - start)
@@ -306,20 +309,21 @@ def _losses(
         found[p] = total / len(targets)
 
 
-def losses(weights: Sequence[Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean squared error [P], in float64, of each of P stacked weight sets.
-
-    Args:
-        weights: [P, d, d] of each hidden layer, [P, 1, d] of the output, in float32 on the CPU.
-        inputs: [B, d]; `targets` [B].
+def losses(points: Tensor, hidden: int, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean squared error [P], in float64, of each of P networks.
 
     It has one thread, and lets go of the interpreter: call it from several.
+
+    Args:
+        points: [P, n], the weights [d, d] of so many `hidden` layers and [1, d] of the output, one
+            after another, in float32 on the CPU.
+        inputs: [B, d]; `targets` [B].
     """
     dimension = inputs.shape[1]
     padded = np.zeros((-(-len(inputs) // TOGETHER), TOGETHER, dimension), np.float32)
     padded.reshape(-1, dimension)[: len(inputs)] = inputs
     together = padded.transpose(0, 2, 1).ravel()
-    found = np.empty(len(weights[0]))
-    arrays = tuple(weight.numpy() for weight in weights)
-    _losses(arrays, together, targets.numpy(), dimension, found)
+    found = np.empty(len(points))
+    arrays = points.contiguous().numpy(), hidden, together, targets.contiguous().numpy()
+    _losses(*arrays, dimension, found)
     return torch.from_numpy(found)

@@ -11,6 +11,7 @@ from perturb.random import generator
 # Of each layer, [out, in]; the output's is [1, in]. Stacked weights have one axis more in front.
 Weights = tuple[Tensor, ...]
 HIDDEN = 3
+AT_ONCE = 256  # weight sets: enough that a call's own time is nothing beside theirs
 _LOOKED_UP = 4  # samples per input from which tables are worth filling, found by measuring
 # Activations in flight: what stays in a core's own cache, found by measuring; on a GPU a guess.
 _BLOCK = {"cpu": 2**17, "cuda": 2**27}
@@ -73,7 +74,7 @@ def losses(weights: Weights, inputs: Tensor, targets: Tensor) -> Tensor:
         # Half a second to import, which a GPU and a model of one's own need not wait for.
         from perturb.gradients import lookup
 
-        return lookup.losses(weights, inputs, targets)
+        return lookup.losses(flatten(weights), HIDDEN, inputs, targets)
     samples = min(len(inputs), _SAMPLES[inputs.device.type])
     block = max(1, _BLOCK[inputs.device.type] // (dimension * samples))
     pieces = [

@@ -201,7 +201,8 @@ def _evolution(
                     nes.evaluations,
                     kinds,
                     seed,
-                    threads=threads,
+                    network.AT_ONCE,
+                    threads,
                 ),
             )
             groups = len({"one" if k in ("plain", "baseline") else k for k in kinds} - {"rank"})
