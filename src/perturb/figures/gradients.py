@@ -393,7 +393,7 @@ def draw_layers(frame: pd.DataFrame, scale: str) -> Figure:
                 (LABELS[name] + (f", eps {window:g}" if window else ""), drawn)
                 for (name, window), drawn in looks.items()
             ],
-            note=_trained_on(frame),
+            note=_note(frame),
             mark=SMOKE if scale == "smoke" else "",
         )
         for row, model in enumerate(models):
@@ -425,7 +425,7 @@ def _draw_layer(axes: Axes, frame: pd.DataFrame, looks: dict[tuple[str, float], 
         axes.plot(part["learning_rate"], part["decrease"], **looks[name, window].line())
         tops.append(part["decrease"].max())
         if name != "ste":
-            label = "flip" if name == "sign_flip" else f"{window:g}"
+            label = "flip" if name == "sign_flip" else f"eps {window:g}"
             texts.append(f"{label}: {part['cosine'].iloc[0]:.2f}".replace("-", "−"))
     axes.set_ylim(-1.2 * max(tops), 1.25 * max(tops))
     axes.axhline(0, color=GREY, linewidth=0.6)
@@ -435,11 +435,14 @@ def _draw_layer(axes: Axes, frame: pd.DataFrame, looks: dict[tuple[str, float], 
     axes.text(0.03, 0.04, "\n".join(texts), transform=axes.transAxes, fontsize=6.5, color=GREY)
 
 
-def _trained_on(frame: pd.DataFrame) -> str:
+def _note(frame: pd.DataFrame) -> str:
     first = frame.iloc[0]
     count = first["training_images"]
     images = "all images" if count == "all" else f"{int(count):,} images"
-    return f"Trained on {images} of {first['dataset']}, {first['method']}, seed {first['seed']}."
+    return (
+        f"Trained on {images} of {first['dataset']}, {first['method']}, seed {first['seed']}. "
+        "In the corner, cosine to straight-through."
+    )
 
 
 _FIGURES: dict[str, Callable[[Material], Figure]] = {
