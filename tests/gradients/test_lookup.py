@@ -1,5 +1,8 @@
 """Losses by table look-up, against plain forwards in float64 on numbers that neither rounds."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -35,3 +38,19 @@ def test_looked_up_losses_are_those_of_forwards(dimension, hidden, samples):
         plain([w[p].double() for w in weights], inputs.double(), targets.double()) for p in range(5)
     ]
     assert found.dtype == torch.float64 and found.tolist() == pytest.approx(expected, rel=1e-14)
+
+
+def test_nowhere_to_keep_what_was_compiled():
+    lines = [
+        "import torch",
+        "from numba.core import caching",
+        "def refuse(self): raise OSError('read-only')",
+        "caching.InTreeCacheLocator.ensure_cache_path = refuse",
+        "caching.InTreeCacheLocatorFsAgnostic.ensure_cache_path = refuse",
+        "caching.UserWideCacheLocator.ensure_cache_path = refuse",
+        "from perturb.gradients.lookup import losses",
+        "print(losses(torch.ones(1, 2), 1, torch.ones(3, 1), torch.zeros(3)).item())",
+    ]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "1.0\n", done.stderr

@@ -142,7 +142,19 @@ def word_at(_: Any, words: Any, index: Any) -> tuple[Any, Callable]:
     return types.intp(words, types.intp), make
 
 
-_compiled = njit(nogil=True, error_model="numpy", cache=True)
+def _compiled(function: Callable) -> Callable:
+    """Compile a function when it is first called, once for all processes.
+
+    In each process anew where numba can write neither beside this file nor in the user's folder, as
+    in a read-only container of nobody's.
+    """
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return njit(**options, cache=True)(function)
+    except RuntimeError as error:
+        if "no locator" not in str(error):
+            raise
+        return njit(**options)(function)
 
 
 @_compiled
