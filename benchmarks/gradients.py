@@ -34,7 +34,6 @@ from perturb.gradients.network import (
     losses,
     normal_inputs,
     targets_of,
-    unflatten,
 )
 from perturb.gradients.stacked import StackedLoss
 
@@ -174,9 +173,7 @@ def nes(
     weights, inputs, targets = problem(d, samples, device)
     centre, network = flatten(weights), module_of(weights)
     threads = torch.get_num_threads() if device.type == "cpu" else 1
-
-    def evaluate(points: Tensor) -> Tensor:
-        return losses(unflatten(points, d), inputs, targets)
+    evaluate = partial(losses, inputs=inputs, targets=targets)
 
     ways = {
         "stacked": lambda: estimates(

@@ -135,7 +135,7 @@ def test_a_module_and_the_stacked_toy_give_the_same_estimate():
         network, lambda m: (m(inputs) - targets).square().mean(), 0.3, 200, kind="baseline", seed=5
     )
     flat = estimates(
-        lambda points: losses(unflatten(points, dimension), inputs, targets),
+        lambda points: losses(points, inputs, targets),
         flatten(weights),
         0.3,
         200,
@@ -162,7 +162,7 @@ def test_stacked_losses_are_those_of_each_weight_set(samples, count):
     stacked = [initial_weights(8, seed, "evaluated") for seed in range(count)]
     inputs = normal_inputs(8, samples, 0, 0, "test")
     targets = targets_of(initial_weights(8, 99, "target"), inputs)
-    found = losses(tuple(map(torch.stack, zip(*stacked, strict=True))), inputs, targets)
+    found = losses(torch.stack([flatten(weights) for weights in stacked]), inputs, targets)
     expected = [(targets_of(w, inputs) - targets).double().square().mean() for w in stacked]
     assert torch.allclose(found, torch.stack(expected), rtol=1e-5)
 

@@ -116,7 +116,11 @@ def _evaluated(
 ) -> Tensor:
     """Return the losses [len(scales), P] at the centre and so many times a block's P."""
     drawn = block()
-    return torch.stack([evaluate(torch.add(centre, drawn, alpha=s)).double() for s in scales])
+    points, losses = torch.empty_like(drawn), []
+    for scale in scales:
+        torch.add(centre, drawn, alpha=scale, out=points)
+        losses.append(evaluate(points).double())
+    return torch.stack(losses)
 
 
 @contextmanager

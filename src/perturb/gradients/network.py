@@ -61,20 +61,20 @@ def targets_of(weights: Weights, inputs: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def losses(weights: Weights, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean squared error [P], in float64, of each of P stacked weight sets.
+def losses(points: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean squared error [P], in float64, of each of P weight sets.
 
     Args:
-        weights: [P, d, d] of each hidden layer, [P, 1, d] of the output.
+        points: [P, n], each as `flatten` has them.
         inputs: [B, d]; `targets` [B].
     """
-    count, dimension = weights[0].shape[0], inputs.shape[1]
+    count, dimension = len(points), inputs.shape[1]
     on_cpu = inputs.device.type == "cpu" and inputs.dtype == torch.float32
     if on_cpu and len(inputs) >= _LOOKED_UP * dimension:
         # Half a second to import, which a GPU and a model of one's own need not wait for.
         from perturb.gradients import lookup
 
-        return lookup.losses(flatten(weights), HIDDEN, inputs, targets)
+        return lookup.losses(points, HIDDEN, inputs, targets)
     samples = min(len(inputs), _SAMPLES[inputs.device.type])
     block = max(1, _BLOCK[inputs.device.type] // (dimension * samples))
     pieces = [
@@ -83,13 +83,13 @@ def losses(weights: Weights, inputs: Tensor, targets: Tensor) -> Tensor:
     ]
     found = torch.zeros(count, dtype=torch.float64, device=inputs.device)
     for start in range(0, count, block):
-        some = [weight[start : start + block] for weight in weights]
+        some = unflatten(points[start : start + block], dimension)
         for piece, wanted in pieces:
             found[start : start + block] += _squared_errors(some, piece, wanted)
     return found / len(inputs)
 
 
-def _squared_errors(weights: list[Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
+def _squared_errors(weights: Weights, inputs: Tensor, targets: Tensor) -> Tensor:
     """Return sums of squared errors [P] of inputs [d, B]: samples last, the longest axis."""
     first = weights[0]
     # One product for all weight sets: they share the inputs of the first layer.

@@ -100,7 +100,7 @@ class Problem:
         moved = tuple(
             w - steps[:, None, None] * g for w, g in zip(self.weights, gradient, strict=True)
         )
-        found = network.losses(moved, *batch)
+        found = network.losses(network.flatten(moved), *batch)
         return (found[0] - found[1:]).cpu().numpy()
 
 
@@ -177,10 +177,7 @@ def _evolution(
     """Yield the estimates of NES; arms that share a window and perturbations share evaluations."""
     settings, centre = problem.settings, network.flatten(problem.weights)
     threads = settings.threads if centre.device.type == "cpu" else 1
-
-    def evaluate(points: Tensor) -> Tensor:
-        return network.losses(network.unflatten(points, settings.dimension), *batch)
-
+    evaluate = partial(network.losses, inputs=batch[0], targets=batch[1])
     for nes in settings.nes:
         for window in settings.windows:
             kinds = [
@@ -328,9 +325,9 @@ def run(settings: Toy, seed: int, kept: Kept) -> dict[str, Any]:
     batches, seconds = report(problem, chosen, kept)
     pooled = pool(problem, chosen["window"]["cdg"].item())
     held_out = problem.batch(1, "held out", settings.held_out_samples)
-    zero = tuple(torch.zeros_like(w) for w in problem.weights)
-    loss = network.losses(tuple(w[None] for w in problem.weights), *held_out).item()
-    constant = network.losses(tuple(w[None] for w in zero), *held_out).item()
+    point = network.flatten(problem.weights)
+    points = torch.stack([point, torch.zeros_like(point)])
+    loss, constant = network.losses(points, *held_out).tolist()
     return {
         "curves": curves,
         "windows": windows,
