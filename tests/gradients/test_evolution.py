@@ -157,11 +157,16 @@ def test_neither_threads_nor_what_is_kept_change_a_bit(kept, monkeypatch):
         assert torch.get_num_threads() == torch_has
 
 
+# float32 by tables where samples are not too few, float64 by products, as on a GPU.
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("samples", "count"), [(1, 1), (999, 3), (2500, 70)])
-def test_stacked_losses_are_those_of_each_weight_set(samples, count):
-    stacked = [initial_weights(8, seed, "evaluated") for seed in range(count)]
-    inputs = normal_inputs(8, samples, 0, 0, "test")
-    targets = targets_of(initial_weights(8, 99, "target"), inputs)
+def test_stacked_losses_are_those_of_each_weight_set(samples, count, dtype):
+    stacked = [
+        tuple(weight.to(dtype) for weight in initial_weights(8, seed, "evaluated"))
+        for seed in range(count)
+    ]
+    inputs = normal_inputs(8, samples, 0, 0, "test").to(dtype)
+    targets = targets_of(tuple(w.to(dtype) for w in initial_weights(8, 99, "target")), inputs)
     found = losses(torch.stack([flatten(weights) for weights in stacked]), inputs, targets)
     expected = [(targets_of(w, inputs) - targets).double().square().mean() for w in stacked]
     assert torch.allclose(found, torch.stack(expected), rtol=1e-5)

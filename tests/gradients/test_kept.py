@@ -22,14 +22,14 @@ class Killed(BaseException):
 def test_a_toy_goes_on_to_the_same_bytes(smoke, records, tmp_path, monkeypatch, capsys):
     made, estimates = [], toy.estimates
 
-    def counted(*given, **named):
+    def counted(*given):
         made.append(given)
-        return estimates(*given, **named)
+        return estimates(*given)
 
-    def killed(*given, **named):
+    def killed(*given):
         if len(made) == 3:
             raise Killed
-        return counted(*given, **named)
+        return counted(*given)
 
     arguments = (smoke.toys[0], smoke.seeds[0])
     monkeypatch.setattr(toy, "estimates", killed)
