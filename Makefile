@@ -38,7 +38,7 @@ smoke: ## the main job with config/smoke.yaml, in minutes, under results/smoke
 	@$(MAKE) --no-print-directory all CONFIG=config/smoke.yaml
 
 status: ## what the runs are doing, from their files, while the workflow runs
-	@.venv/bin/python -m perturb.status $(RESULTS)
+	@.venv/bin/python -m perturb.jobs.status $(RESULTS)
 
 verify: setup ## recompute the hashes of all results, retrain a sample of runs
 	@$(VENV) .venv/bin/snakemake $(if $(CONFIG),--configfile "$(CONFIG)") --cores $(CORES) \

@@ -25,11 +25,11 @@ NOT_COUNTED = {
     "perturb.data.image_folder",
     "perturb.data.registry",
     "perturb.errors",
-    "perturb.forkserver",
-    "perturb.forkserver_process",
+    "perturb.jobs.forkserver",
+    "perturb.jobs.forkserver_process",
     "perturb.models.registry",
-    "perturb.train.packs",
-    "perturb.train.progress",
+    "perturb.jobs.packs",
+    "perturb.jobs.progress",
 }
 
 

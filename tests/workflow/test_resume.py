@@ -105,7 +105,7 @@ def test_a_diverging_run_is_a_row_and_an_edited_rule_reruns_its_runs_only(make_c
     assert f"step {record['diverged_at_step']}" in rows.loc["sgd_6", "status"]
     assert all(np.isfinite(w).all() for w in load_file(folder / "last.safetensors").values())
     assert rows.loc["pugd_6", "status"] == "finished"
-    command = [sys.executable, "-m", "perturb.status", str(checkout.results)]
+    command = [sys.executable, "-m", "perturb.jobs.status", str(checkout.results)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert f"at step {record['diverged_at_step']}" in said
     assert said.splitlines()[-1] == "2 runs: 1 diverged, 1 done"

@@ -16,7 +16,7 @@ os.environ.update(
     ),
 )
 
-from perturb import code, forkserver, names
+from perturb import code, names
 from perturb.audit.folder import paths_of
 from perturb.config import Config
 from perturb.errors import PerturbError, did_you_mean
@@ -24,7 +24,8 @@ from perturb.data import DATASETS
 from perturb.figures import gradients_catalogue
 from perturb.figures.catalogue import AUDIT, names_for
 from perturb.gradients.settings import study as gradients_study
-from perturb.train.packs import Packs, clear_finished_states
+from perturb.jobs import forkserver
+from perturb.jobs.packs import Packs, clear_finished_states
 from perturb.models import registry as model_registry
 
 TABLE_KINDS = ["csv", "md", "tex", "provenance.csv"]

@@ -52,7 +52,7 @@ rule train:
         state=f"{RESULTS}/state/runs/{{dataset}}/{{model}}/{{method}}/seed{{seed}}",
     # Not `script:`, whose imports in each job take as long as a short run's epoch.
     shell:
-        '"$PERTURB_PYTHON" -S -E "$PERTURB_ROOT/src/perturb/forkserver.py"'
+        '"$PERTURB_PYTHON" -S -E "$PERTURB_ROOT/src/perturb/jobs/forkserver.py"'
         ' "$PERTURB_ROOT/workflow/scripts/train.py" {params.specification:q} {log:q}'
         " --gpu-shares {resources.gpu_shares} --save-seconds {resources.save_seconds}"
         " --images {input.images:q} --manifest {input.manifest:q} --initial {input.initial:q}"

@@ -1,15 +1,15 @@
 """Estimate the gradients of single layers of a trained XNOR-ResNet."""
 
-from perturb.forkserver import hand_over
+from perturb.jobs.forkserver import hand_over
 
 hand_over()
 
 from pathlib import Path
 
 from perturb.config import RunSpecification
-from perturb.gpu import leased_gpu
 from perturb.gradients.settings import Layers
-from perturb.scripting import user_errors
+from perturb.jobs.gpu import leased_gpu
+from perturb.jobs.scripting import user_errors
 
 specification = RunSpecification.from_json(snakemake.params.specification)
 with (

@@ -1,12 +1,12 @@
 """Draw cosine and loss decrease by layer of a study's networks."""
 
-from perturb.forkserver import hand_over
+from perturb.jobs.forkserver import hand_over
 
 hand_over()
 
 import json
 
-from perturb.scripting import user_errors
+from perturb.jobs.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
     import pandas as pd

@@ -1,10 +1,10 @@
 """Put the measured layers of a study's networks into one table."""
 
-from perturb.forkserver import hand_over
+from perturb.jobs.forkserver import hand_over
 
 hand_over()
 
-from perturb.scripting import user_errors
+from perturb.jobs.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
     from perturb.analysis.formats import csv_text

@@ -1,13 +1,13 @@
 """Write the table of a study of gradients, what it says of the log's claims, and its provenance."""
 
-from perturb.forkserver import hand_over
+from perturb.jobs.forkserver import hand_over
 
 hand_over()
 
 import json
 from pathlib import Path
 
-from perturb.scripting import user_errors
+from perturb.jobs.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
     from perturb.files import write_text

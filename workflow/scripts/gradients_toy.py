@@ -1,14 +1,14 @@
 """Run one toy of one seed: scan windows and learning rates, report on other batches."""
 
-from perturb.forkserver import hand_over
+from perturb.jobs.forkserver import hand_over
 
 hand_over()
 
 from pathlib import Path
 
-from perturb.gpu import leased_gpu
 from perturb.gradients.settings import Toy
-from perturb.scripting import user_errors
+from perturb.jobs.gpu import leased_gpu
+from perturb.jobs.scripting import user_errors
 
 settings = Toy.from_json(snakemake.params.settings)
 with (

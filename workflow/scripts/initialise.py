@@ -1,13 +1,13 @@
 """Write the initial weights that every method of a comparison starts from."""
 
-from perturb.forkserver import hand_over
+from perturb.jobs.forkserver import hand_over
 
 hand_over()
 
 from perturb.data import read_manifest
+from perturb.jobs.scripting import user_errors
 from perturb.models import initial_weights
 from perturb.models.weights import save_weights
-from perturb.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
     manifest = read_manifest(snakemake.input.manifest)

@@ -1,12 +1,12 @@
 """Write the table of a data set's landscapes: curvature, sharpness and flat area."""
 
-from perturb.forkserver import hand_over
+from perturb.jobs.forkserver import hand_over
 
 hand_over()
 
 from pathlib import Path
 
-from perturb.scripting import user_errors
+from perturb.jobs.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
     from perturb.analysis.formats import csv_text

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from perturb.scripting import user_errors
+from perturb.jobs.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
     from perturb.config import Config

@@ -1,14 +1,14 @@
 """Compute loss and accuracy over the plane of a pair of random directions."""
 
-from perturb.forkserver import hand_over
+from perturb.jobs.forkserver import hand_over
 
 hand_over()
 
 from pathlib import Path
 
 from perturb.config import LandscapeSettings, RunSpecification
-from perturb.gpu import leased_gpu
-from perturb.scripting import user_errors
+from perturb.jobs.gpu import leased_gpu
+from perturb.jobs.scripting import user_errors
 
 specification = RunSpecification.from_json(snakemake.params.specification)
 with (

@@ -1,7 +1,7 @@
 """Rule prepare_data: one data set, from its official files or a user's folder, into results."""
 
 from perturb.data import prepare
-from perturb.scripting import user_errors
+from perturb.jobs.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
     prepare(

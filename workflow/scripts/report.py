@@ -1,10 +1,10 @@
 """Write the report: one HTML file that opens without network."""
 
-from perturb.forkserver import hand_over
+from perturb.jobs.forkserver import hand_over
 
 hand_over()
 
-from perturb.scripting import user_errors
+from perturb.jobs.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
     from perturb.report import html

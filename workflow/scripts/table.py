@@ -1,13 +1,13 @@
 """Write a data set's table and its provenance from the records of its runs."""
 
-from perturb.forkserver import hand_over
+from perturb.jobs.forkserver import hand_over
 
 hand_over()
 
 import json
 from pathlib import Path
 
-from perturb.scripting import user_errors
+from perturb.jobs.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
     from perturb.analysis import formats, provenance, runs, tables

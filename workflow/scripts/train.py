@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 from perturb.config import RunSpecification
-from perturb.gpu import leased_gpu
-from perturb.scripting import user_errors
+from perturb.jobs.gpu import leased_gpu
+from perturb.jobs.scripting import user_errors
 
 FILES = (
     *("images", "manifest", "initial", "record", "epochs", "batches", "last", "best", "timing"),
@@ -31,6 +31,6 @@ with user_errors(given.log), leased_gpu(given.gpu_shares, given.specification.de
         given.specification,
         RunFiles(**files, progress=given.log.with_suffix(".progress.jsonl")),
         save_seconds=given.save_seconds,
-        # SLURM tries the runs of a pack again together, finished or not (perturb.train.packs).
+        # SLURM tries the runs of a pack again together, finished or not (perturb.jobs.packs).
         keep_state="SLURM_JOB_ID" in os.environ,
     )

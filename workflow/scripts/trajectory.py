@@ -1,14 +1,14 @@
 """Compute the plane of a run's own path, and the path in it."""
 
-from perturb.forkserver import hand_over
+from perturb.jobs.forkserver import hand_over
 
 hand_over()
 
 from pathlib import Path
 
 from perturb.config import LandscapeSettings, RunSpecification
-from perturb.gpu import leased_gpu
-from perturb.scripting import user_errors
+from perturb.jobs.gpu import leased_gpu
+from perturb.jobs.scripting import user_errors
 
 specification = RunSpecification.from_json(snakemake.params.specification)
 with (

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from perturb.errors import PerturbError
-from perturb.scripting import user_errors
+from perturb.jobs.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
     from perturb.config import Config

@@ -18,6 +18,8 @@ from perturb.data import PreparedData, load
 from perturb.data.feeding import Feed
 from perturb.errors import PerturbError
 from perturb.files import sha256_file, write_json, write_npz, write_text
+from perturb.jobs.progress import Progress
+from perturb.jobs.signals import interrupted_by_sigterm
 from perturb.models.weights import load_weights, save_weights, sha256_weights
 from perturb.random import numpy_generator
 from perturb.train.determinism import (
@@ -29,8 +31,6 @@ from perturb.train.determinism import (
 )
 from perturb.train.engine import Outcome, train
 from perturb.train.forward import forward_of
-from perturb.train.progress import Progress
-from perturb.train.signals import interrupted_by_sigterm
 from perturb.train.state import State, StateFolder
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -41,7 +41,7 @@ class RunFiles:
     """Where a run's files are and go.
 
     `state` is the folder of its unfinished state, by default `state` beside the record; `progress`
-    a file for `perturb.status`, by default none.
+    a file for `perturb.jobs.status`, by default none.
     """
 
     images: Path

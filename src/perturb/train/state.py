@@ -28,10 +28,10 @@ from torch import Tensor
 
 from perturb.errors import PerturbError
 from perturb.files import write_atomically
+from perturb.jobs.packs import FINISHED
 from perturb.models.weights import load_weights, save_weights, sha256_weights
 from perturb.train.engine import Outcome
 from perturb.train.history import BATCH_SERIES, History
-from perturb.train.packs import FINISHED
 
 KEPT = 2
 

@@ -1,6 +1,6 @@
 """Which runs are short enough to share a cluster's job, and what their states become."""
 
-from perturb.train.packs import FINISHED, Packs, clear_finished_states
+from perturb.jobs.packs import FINISHED, Packs, clear_finished_states
 
 
 def write_timing(results, method, seconds, seed=0, model="cnn"):

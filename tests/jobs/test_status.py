@@ -1,4 +1,4 @@
-"""What `perturb.status` makes of the files of runs, finished or not."""
+"""What `perturb.jobs.status` makes of the files of runs, finished or not."""
 
 import json
 import subprocess
@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from perturb import status
 from perturb.files import write_json
-from perturb.train.progress import Progress
+from perturb.jobs import status
+from perturb.jobs.progress import Progress
 
 NOW = 1_000_000.0
 
@@ -83,9 +83,12 @@ def test_epochs_trained_twice_are_read_once(tmp_path):
 
 
 def test_it_needs_no_torch_and_names_a_folder_that_is_not_there(tmp_path):
-    check = "import sys, perturb.status; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    check = (
+        "import sys, perturb.jobs.status;"
+        "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
-    command = [sys.executable, "-m", "perturb.status", str(tmp_path / "nowhere")]
+    command = [sys.executable, "-m", "perturb.jobs.status", str(tmp_path / "nowhere")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr.startswith("perturb: no folder")
     assert status.table(status.collect(tmp_path)) == "no run has begun"

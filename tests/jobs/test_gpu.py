@@ -9,12 +9,12 @@ import time
 import pytest
 
 from perturb.errors import PerturbError
-from perturb.gpu import leased_gpu, visible_gpus
+from perturb.jobs.gpu import leased_gpu, visible_gpus
 
 # Notes each entry and exit with the GPU, then holds for a while.
 HOLDER = """
 import os, sys, time
-from perturb.gpu import leased_gpu
+from perturb.jobs.gpu import leased_gpu
 with leased_gpu(int(sys.argv[1])) as gpu:
     assert os.environ["CUDA_VISIBLE_DEVICES"] == gpu
     log = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)

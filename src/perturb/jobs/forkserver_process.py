@@ -1,6 +1,6 @@
-"""The process that jobs are forked from: see `perturb.forkserver`.
+"""The process that jobs are forked from: see `perturb.jobs.forkserver`.
 
-    python -m perturb.forkserver_process OWNER HANDLE
+    python -m perturb.jobs.forkserver_process OWNER HANDLE
 
 OWNER is the number of the process whose jobs it serves, HANDLE that of its listening socket.
 """
@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from perturb.forkserver import FORKED, FORWARDED, NUMBER
+from perturb.jobs.forkserver import FORKED, FORWARDED, NUMBER
 
 # What the jobs import. None of these starts a thread or touches a GPU when imported.
 PRELOADED = (
@@ -36,8 +36,8 @@ PRELOADED = (
     "pandas",
     "PIL.Image",
     "perturb.train.run",
-    "perturb.gpu",
-    "perturb.scripting",
+    "perturb.jobs.gpu",
+    "perturb.jobs.scripting",
 )
 # What jobs after the training import: one of them each time that no job is waiting.
 PRELOADED_LATER = (
@@ -50,7 +50,7 @@ PRELOADED_LATER = (
     "perturb.report.html",
 )
 PR_SET_PDEATHSIG = 1
-SOURCE = Path(__file__).parent
+SOURCE = Path(__file__).parent.parent
 
 
 def serve(owner: int, listener: socket.socket) -> None:

@@ -1,6 +1,6 @@
 """What a run says of itself while it trains: a line of JSON an epoch. Pure, without torch.
 
-Lines hold times, so the file is a log and no result. `perturb.status` reads it.
+Lines hold times, so the file is a log and no result. `perturb.jobs.status` reads it.
 """
 
 from __future__ import annotations

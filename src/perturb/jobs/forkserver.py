@@ -1,11 +1,11 @@
 """One import of PyTorch for all jobs of a workflow: they are forked from a process that has it.
 
 Importing PyTorch takes longer than training a small net for some epochs. The jobs of a Snakemake
-process share a server (`perturb.forkserver_process`); a script that calls `hand_over` first is run
-in a fork of it, with the files, environment and folder that the script's own process has. Each job
-so remains a process: what becomes of one touches no other. What a job computes does not depend on
-it, for the server holds modules that are imported and not yet used; perturb's own are read anew by
-a job that finds any of their files changed.
+process share a server (`perturb.jobs.forkserver_process`); a script that calls `hand_over` first
+is run in a fork of it, with the files, environment and folder that the script's own process has.
+Each job so remains a process: what becomes of one touches no other. What a job computes does not
+depend on it, for the server holds modules that are imported and not yet used; perturb's own are
+read anew by a job that finds any of their files changed.
 
 The server ends with the Snakemake process that its jobs belong to.
 
@@ -28,7 +28,7 @@ TYPE_CHECKING = False  # `typing` would take as long as the rest
 if TYPE_CHECKING:
     from types import FrameType
 
-SERVER = "perturb.forkserver_process"
+SERVER = "perturb.jobs.forkserver_process"
 OWNER = "PERTURB_FORKSERVER_OWNER"
 FORKED = "PERTURB_FORKED"
 FORWARDED = (signal.SIGTERM, signal.SIGINT)

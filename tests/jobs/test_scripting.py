@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from perturb.errors import PerturbError
-from perturb.scripting import user_errors
+from perturb.jobs.scripting import user_errors
 
 
 @pytest.mark.parametrize("error", [PerturbError("put it there"), OSError(28, "No space", "a.npz")])
@@ -28,7 +28,7 @@ def test_a_defect_keeps_its_traceback(tmp_path):
 
 def test_a_log_on_a_full_disk_is_one_message_too():
     code = (
-        "import sys; from perturb.scripting import user_errors\n"
+        "import sys; from perturb.jobs.scripting import user_errors\n"
         "with user_errors('/dev/full'): print('epoch 1', file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -1,7 +1,7 @@
-"""What the runs are doing, from their files, while the workflow runs: `python -m perturb.status`.
+"""What the runs are doing, from their files: `python -m perturb.jobs.status`.
 
-A run's `progress.jsonl` has a line an epoch, its `record.json` is there when it has ended. Pure,
-without torch.
+It is asked while the workflow runs. A run's `progress.jsonl` has a line an epoch, its `record.json`
+is there when it has ended. Pure, without torch.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def table(runs: list[Run]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the table of a results folder's runs."""
-    parser = argparse.ArgumentParser(prog="python -m perturb.status", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m perturb.jobs.status", description=__doc__)
     parser.add_argument("results", nargs="?", default="results", type=Path, help="results folder")
     parser.add_argument("--logs", type=Path, help="where it is not RESULTS/logs")
     chosen = parser.parse_args(arguments)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from perturb import forkserver
+from perturb.jobs import forkserver
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="process handles need Linux")
 
-HEAD = "from perturb.forkserver import hand_over\nhand_over()\nimport os, signal, sys, time\n"
+HEAD = "from perturb.jobs.forkserver import hand_over\nhand_over()\nimport os, signal, sys, time\n"
 # What a script sees of its place: the server's number, its own, and whether PyTorch came with it.
 PLACE = "print(os.getppid(), os.getpid(), 'torch' in sys.modules)"
 
@@ -104,7 +104,7 @@ def test_jobs_are_processes_of_their_own_with_one_import(jobs):
 def test_edited_code_is_what_the_next_job_runs(make_jobs):
     jobs = make_jobs()
     source = jobs.folder / "src"
-    shutil.copytree(Path(forkserver.__file__).parent, source / "perturb")
+    shutil.copytree(Path(forkserver.__file__).parent.parent, source / "perturb")
     jobs.environment["PYTHONPATH"] = str(source)
     body = (
         "before = 'perturb.random' in sys.modules\n"
@@ -203,7 +203,7 @@ def test_a_server_can_start_before_the_first_job(tmp_path_factory):
     script.write_text(HEAD + PLACE)
     code = f"""
         import os, subprocess, sys
-        from perturb import forkserver
+        from perturb.jobs import forkserver
         forkserver.start()  # of no Snakemake: there is none
         assert not os.listdir(forkserver._folder())
         forkserver.serve_jobs_of_this_process()
