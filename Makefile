@@ -53,9 +53,10 @@ bench: ## set up, run the benchmarks, write results/bench.md (BENCHMARKS="step" 
 	@bash envs/install.sh bench
 	@$(VENV) .venv/bin/python -m benchmarks $(BENCHMARKS)
 
-lint: setup ## ruff, snakefmt and snakemake --lint
+lint: setup ## ruff, mypy, snakefmt and snakemake --lint
 	@$(VENV) .venv/bin/ruff check .
 	@$(VENV) .venv/bin/ruff format --check .
+	@$(VENV) .venv/bin/mypy
 	@$(VENV) .venv/bin/snakefmt --check Snakefile workflow
 	@$(VENV) .venv/bin/snakemake --lint
 

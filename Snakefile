@@ -1,5 +1,6 @@
 # perturb: rerun training-dynamics studies and regenerate their whole results section.
-# The first target is the results section of every data set in config/config.yaml.
+# The first target is the results section of every chapter in config/config.yaml.
+from pathlib import Path
 from snakemake.utils import min_version
 
 min_version("9.14")
@@ -10,8 +11,11 @@ pathvars:
     benchmarks="<results>/benchmarks",
 
 
-configfile: "config/studies/rts.yaml"
-configfile: "config/studies/gradients.yaml"
+for path in sorted(Path(workflow.basedir, "config", "studies").glob("*.yaml")):
+
+    configfile: path
+
+
 configfile: "config/config.yaml"
 
 
@@ -23,37 +27,35 @@ rule all:
     input:
         "<results>/report.html",
         "<results>/section.tex",
-        [
-            f"<results>/tables/{name}.{kind}"
-            for dataset in CONFIG.datasets
-            for name in tables_of(dataset)
-            for kind in TABLE_KINDS
-        ],
-        [figure for dataset in CONFIG.datasets for figure in figures_of(dataset)],
-        [
-            path
-            for study in CONFIG.values.get("studies", [])
-            for paths in gradients_results(study).values()
-            for path in paths
-        ],
-        ranking_files("csv", "md", "tex", "pdf", "png"),
+        **SECTION,
 
 
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/landscape.smk"
-include: "workflow/rules/gradients.smk"
-include: "workflow/rules/analysis.smk"
-include: "workflow/rules/figures.smk"
-include: "workflow/rules/ranking.smk"
+include: "workflow/rules/parts.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/audit.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/plan.smk"
 
 
+# Jobs that one study has and no other.
+for path in sorted(
+    Path(workflow.basedir, "workflow", "rules", "studies").glob("*.smk")
+):
+
+    include: path
+
+
+# Finished results that are about to be deleted and made again.
+STANDING = []
+
+
 # PyTorch is imported while the data are prepared.
 onstart:
+    STANDING.extend(finished.standing(workflow.dag.needrun_jobs()))
+    finished.say_code_changes(STANDING, STORE, os.environ[store.COMMIT_VARIABLE])
     if (
         CONFIG.values.get("fork_jobs")
         and workflow.executor_plugin.common_settings.local_exec
@@ -66,4 +68,5 @@ onsuccess:
 
 
 onerror:
+    finished.put_back_outputs(STANDING, STORE, workflow.persistence.started)
     clear_finished_states(RESULTS)

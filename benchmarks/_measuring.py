@@ -130,3 +130,35 @@ class LoopedPUGD:
             v.mul_(0.9).add_(u / (norm + 1e-12) + 5e-4 * p)
             p.sub_(self.lr * v)
         return loss
+
+
+class LoopedRule:
+    """SAM or PUGD around an optimiser of torch, as it is usually written: loops over parameters."""
+
+    def __init__(self, rule: str, optimizer: torch.optim.Optimizer, rho: float = 0.05) -> None:
+        self.rule, self.optimizer, self.rho = rule, optimizer, rho
+        self.params = [p for group in optimizer.param_groups for p in group["params"]]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor]) -> Tensor:
+        with torch.enable_grad():
+            loss = closure()
+        pugd = self.rule == "pugd"
+        first = [p.grad.clone() for p in self.params]
+        saved = [p.clone() for p in self.params]
+        ascent = [p.abs() * g if pugd else g for p, g in zip(self.params, first, strict=True)]
+        norm = torch.stack([a.norm() for a in ascent]).norm()
+        for p, a in zip(self.params, ascent, strict=True):
+            p.add_(a * ((1.0 if pugd else self.rho) / (norm + 1e-12)))
+        with torch.enable_grad():
+            closure()
+        for p, old in zip(self.params, saved, strict=True):
+            p.copy_(old)
+        if pugd:
+            for p, g in zip(self.params, first, strict=True):
+                p.grad.add_(g)
+            norm = torch.stack([p.grad.norm() for p in self.params]).norm()
+            for p in self.params:
+                p.grad.div_(norm + 1e-12)
+        self.optimizer.step()
+        return loss

@@ -26,8 +26,8 @@ from perturb import models, optim
 from perturb.data import DATASETS
 from perturb.data.feeding import Feed
 from perturb.data.prepared import channel_statistics
-from perturb.train.engine import evaluate, train_epoch
-from perturb.train.run import balanced_subset
+from perturb.data.protocol import balanced_subset
+from perturb.train.classifier import evaluate, train_epoch
 
 EPOCHS = 1000  # of the method's name; the few measured here are its first
 
@@ -67,6 +67,9 @@ class PairedFeed:
             start = time.perf_counter()
             self.other(inputs, labels)
             self.seconds.append(time.perf_counter() - start)
+
+    def true_labels(self, epoch: int) -> Iterator[Tensor] | None:
+        return self.feed.true_labels(epoch)
 
 
 class PlainImages(Dataset):

@@ -2,8 +2,8 @@
 
 FLOPs of a forward and backward pass are counted (`torch.utils.flop_counter`); the rate that they
 are set against is that of square matrix products in the same number format, measured here. What is
-timed is the engine's own epoch (`perturb.train.engine.train_epoch`): feeding and augmentation on
-the device, updates, losses and norms, in deterministic mode. Needs a GPU: `python -m benchmarks
+timed is the engine's own epoch (`perturb.train.classifier.train_epoch`): feeding and augmentation
+on the device, updates, losses and norms, in deterministic mode. Needs a GPU: `python -m benchmarks
 gpu`, or `make bench BENCHMARKS=gpu`.
 """
 
@@ -36,8 +36,8 @@ from benchmarks.epoch import EPOCHS, PlainImages, plain_epoch
 from perturb import models, optim
 from perturb.data import DATASETS
 from perturb.data.feeding import Feed
+from perturb.train.classifier import evaluate, train_epoch
 from perturb.train.determinism import make_deterministic
-from perturb.train.engine import evaluate, train_epoch
 from perturb.train.forward import Forward, forward_of
 
 MEAN, STD = DATASETS["cifar10"].mean, DATASETS["cifar10"].std
@@ -98,7 +98,7 @@ class Run:
         self.feed = Feed(images, labels, augment="standard", **common)
         self.test_feed = Feed(images, labels, **common)
 
-    def optimizer(self, method: str) -> optim.PerturbedSGD:
+    def optimizer(self, method: str) -> optim.PerturbedOptimizer:
         return optim.build(f"{method}_{EPOCHS}", self.model.parameters(), lr=0.01, model=self.model)
 
     def trainer(self, method: str) -> Callable[[], object]:
@@ -173,6 +173,9 @@ class WatchedFeed:
 
     def __init__(self, feed: Feed) -> None:
         self.feed = feed
+
+    def true_labels(self, epoch: int) -> Iterator[Tensor] | None:
+        return self.feed.true_labels(epoch)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         try:

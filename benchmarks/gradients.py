@@ -225,7 +225,7 @@ def row(
 
 
 def run() -> list[dict]:
-    """Return a row a dimension, number of threads, way and what it is set against."""
+    """Return one row per dimension, number of threads, way and what it is set against."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rows, given = [], torch.get_num_threads()
     try:

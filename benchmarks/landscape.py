@@ -4,7 +4,8 @@ The loss of 2,000 images a point. The plain way sets the weights and loops over 
 TensorDataset of normalised images; the peer is PyPI's `loss-landscapes`, its metric in batches and
 without gradients. The floor is images x forward FLOPs (counted) over the rate of matrix products
 (measured here, the best of several sizes). Every way has all cores, and takes its turn: by threads
-within an operation, and ours on the small net by a row a core (`workers`), as a workflow's planes.
+within an operation, and ours on the small net by one row per core (`workers`), as the planes of a
+workflow have them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from perturb.landscape.surface import Surface, batch_size
 
 IMAGES = 2000
 CASES = (
-    # model, image size, channels, repeats, vmap's points at once (one without), a row a core
+    # model, image size, channels, repeats, vmap's points at once (one without), one row per core
     ("cnn", 8, 1, 15, 16, True),
     ("resnet18", 32, 3, 3, 0, False),
 )
@@ -128,7 +129,7 @@ def ways_of(
 
 @contextmanager
 def as_many_threads(count: int) -> Iterator[None]:
-    """Have so many threads within an operation in this block."""
+    """Have the given number of threads within an operation in this block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -165,7 +166,7 @@ def measure(
 
 
 def run() -> list[dict]:
-    """Return a row a way and model: points a second, the ratio of perturb's to it."""
+    """Return one row per way and model: points a second, the ratio of perturb's to it."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rows = []
     for name, *case in CASES:

@@ -18,7 +18,7 @@ BOUND = 1.2
 
 
 def study(runs: int) -> dict:
-    """Return a config with so many runs of one epoch: `METHODS` radii, the rest seeds."""
+    """Return a config with this number of runs of one epoch: `METHODS` radii, the rest seeds."""
     rules = ["sgd_1", "pugd_1", *(f"pugdr_const_{n / 10:g}_1" for n in range(1, METHODS - 1))]
     digits = {
         "reference": "pugd_1",

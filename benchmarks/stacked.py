@@ -27,7 +27,7 @@ from benchmarks.threads import epochs_of
 from perturb import models
 from perturb.data.feeding import Feed
 from perturb.data.prepared import channel_statistics
-from perturb.optim.perturbed_sgd import EPSILON
+from perturb.optim.optimizer import EPSILON
 from perturb.train.determinism import make_deterministic
 
 CASE = Case("cnn", "digits", 1437, 500, 1, 15)
@@ -188,7 +188,7 @@ def measure_processor(case: Case, seeds: int) -> dict[str, list[float]]:
 
 
 def run(case: Case = CASE, seeds: tuple[int, ...] = SEEDS) -> list[dict]:
-    """Return a row a way and number of seeds: a net's epochs a second, ratio to separate runs."""
+    """Return one row per way and number of seeds: epochs a second of a net, ratio to runs apart."""
     rows = []
     for count in seeds:
         by_clock, by_processor = measure(case, count), measure_processor(case, count)

@@ -1,6 +1,7 @@
 """A step of PUGD and of SAM against twice a plain forward and backward, in turn.
 
-Beside it PUGD as loops over the parameters, and the SAM of PyPI's `pytorch_optimizer`.
+Beside it PUGD as loops over the parameters, and the SAM of PyPI's `pytorch_optimizer`; both rules
+on AdamW, and as loops around torch's AdamW; and Nesterov's momentum, ours and torch's.
 """
 
 from __future__ import annotations
@@ -15,10 +16,17 @@ from pytorch_optimizer import SAM
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks._measuring import LoopedPUGD, spread
+from benchmarks._measuring import LoopedPUGD, LoopedRule, spread
 from perturb import models, optim
 
 FLOOR = "twice forward and backward"
+EXPECTED = (
+    "PUGD step, perturb",
+    "PUGD step, perturb as a run steps",
+    "PUGD step on AdamW, perturb",
+    "SAM step on AdamW, perturb",
+)
+ADAMW = {"lr": 1e-3, "weight_decay": 0.01}
 CASES = (
     # model, image size, channels, batch, threads (as the studies train), repeats, expected ratio
     ("cnn", 8, 1, 100, 1, 300, "at most 1.15"),
@@ -58,8 +66,15 @@ def measure(
         settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
         return SAM(model.parameters(), torch.optim.SGD, rho=0.05, foreach=True, **settings)
 
-    def ours(name: str) -> Callable[[nn.Module], optim.PerturbedSGD]:
-        return lambda model: optim.build(name, model.parameters(), model=model)
+    def ours(name: str, **options: Any) -> Callable[[nn.Module], optim.PerturbedOptimizer]:
+        return lambda model: optim.build(name, model.parameters(), model=model, **options)
+
+    def plain_adamw(rule: str) -> Callable[[nn.Module], LoopedRule]:
+        return lambda model: LoopedRule(rule, torch.optim.AdamW(model.parameters(), **ADAMW))
+
+    def plain_nesterov(model: nn.Module) -> torch.optim.Optimizer:
+        settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}
+        return torch.optim.SGD(model.parameters(), **settings)
 
     peers_model = fresh()
     peers_closure, peers_step = closure_of(peers_model), peer(peers_model).step
@@ -81,6 +96,14 @@ def measure(
         "PUGD step, per-parameter loops": step_of(lambda m: LoopedPUGD(list(m.parameters()))),
         "SAM step, perturb": step_of(ours("sam_0.05_100")),
         "SAM step, pytorch_optimizer": peers,
+        "PUGD step on AdamW, perturb": step_of(ours("pugd_100", base="adamw", **ADAMW), "advance"),
+        "PUGD step on AdamW, loops around torch's": step_of(plain_adamw("pugd")),
+        "SAM step on AdamW, perturb": step_of(
+            ours("sam_0.05_100", base="adamw", **ADAMW), "advance"
+        ),
+        "SAM step on AdamW, loops around torch's": step_of(plain_adamw("sam")),
+        "SGD step, Nesterov, perturb": step_of(ours("sgd_100", nesterov=True), "advance"),
+        "SGD step, Nesterov, torch": step_of(plain_nesterov),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(repeats + 1):
@@ -93,7 +116,7 @@ def measure(
 
 
 def run() -> list[dict]:
-    """Return a row a way and model: a step's time as a ratio of the floor's."""
+    """Return one row per way and model: a step's time as a ratio of the floor's."""
     rows = []
     for model_name, size, channels, batch, threads, repeats, expected in CASES:
         seconds = measure(model_name, size, channels, batch, threads, repeats)
@@ -109,7 +132,7 @@ def run() -> list[dict]:
                     "ratio": statistics.median(ratios),
                     "spread": spread(ratios),
                     "against": f"{FLOOR}, in turn",
-                    "expected": expected if way.startswith("PUGD step, perturb") else "",
+                    "expected": expected if way in EXPECTED else "",
                 }
             )
     return rows

@@ -13,8 +13,8 @@ from perturb import models, optim
 from perturb.data import DATASETS
 from perturb.data.feeding import Feed
 from perturb.data.prepared import channel_statistics
+from perturb.train.classifier import train_epoch
 from perturb.train.determinism import make_deterministic
-from perturb.train.engine import train_epoch
 
 CASES = (
     (Case("cnn", "digits", 1437, 500, 1, 15), 5),
@@ -64,7 +64,7 @@ def measure(case: Case, epochs: int) -> dict[str, list[float]]:
 
 
 def run(cases: tuple[tuple[Case, int], ...] = CASES) -> list[dict]:
-    """Return a row a case: images a second of two one-thread runs, its ratio to the other way."""
+    """Return one row per case: images a second of two one-thread runs, ratio to the other way."""
     rows = []
     for case, epochs in cases:
         rates = measure(case, epochs)

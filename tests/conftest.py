@@ -28,9 +28,11 @@ def root() -> Path:
 @pytest.fixture
 def raw_config() -> dict:
     """The configuration as Snakemake reads it, free to be changed."""
-    files = ("config/studies/rts.yaml", "config/config.yaml")
-    parts = [yaml.safe_load((ROOT / file).read_text(encoding="utf-8")) for file in files]
-    return parts[0] | parts[1]
+    files = [*sorted(ROOT.glob("config/studies/*.yaml")), ROOT / "config" / "config.yaml"]
+    whole: dict = {}
+    for file in files:
+        whole |= yaml.safe_load(file.read_text(encoding="utf-8"))
+    return whole
 
 
 @pytest.fixture(scope="session")

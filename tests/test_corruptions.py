@@ -15,7 +15,6 @@ import torch
 
 from perturb import models, optim
 from perturb.analysis import runs
-from perturb.config import RunSpecification
 from perturb.data import load, prepare, read_manifest
 from perturb.errors import PerturbError
 from perturb.files import write_json
@@ -24,21 +23,27 @@ from perturb.landscape.files import read_plane, write_plane
 from perturb.landscape.run import _check_path
 from perturb.landscape.table import read_curvature
 from perturb.models.weights import load_weights, save_weights
-from perturb.train.engine import Outcome
-from perturb.train.history import BATCH_SERIES, History
-from perturb.train.run import RunFiles, run
+from perturb.runs import RunFiles
+from perturb.studies.rts.settings import RtsSpecification
+from perturb.train.driver import Outcome
+from perturb.train.history import History
+from perturb.train.run import run
 from perturb.train.state import State, StateFolder
 from tests.landscape.planes import make_plane, make_trajectory
-from tests.train.trainer import OUTPUTS
 
 EACH = int(os.environ.get("PERTURB_CORRUPTIONS", 20))
-RUN = RunSpecification("digits", "cnn", "pugd_2", 0, batch_size=400, checkpoint_every=1)
+RUN = RtsSpecification(
+    dataset="digits", model="cnn", method="pugd_2", seed=0, batch_size=400, checkpoint_every=1
+)
 GRID = plane.symmetric_grid(5)
 CURVATURE = {"trace": {"mean": 12.5}, "eigenvalues": {"largest": [{"mean": 3.25}]}}
 
 
 class Bowl:
     """A surface without a network."""
+
+    def sha256(self):
+        return "of a bowl"
 
     def rows(self, alphas, betas):
         for b in betas:
@@ -56,12 +61,11 @@ def state_folder(folder):
 def save_states(folder, weights):
     parameters = [tensor.clone().requires_grad_() for tensor in weights.values() if tensor.dim()]
     optimizer = optim.build("sgd_2", parameters, lr=0.1, momentum=0.9, weight_decay=0)
-    history = History([], {name: [] for name in BATCH_SERIES})
+    history = History(("train_loss", "gradient_norm", "test_loss"))
     states = state_folder(folder)
     for epoch in range(2):
-        history.rows.append({"epoch": epoch, "train_loss": 0.1 + epoch})
-        for rows in history.batches.values():
-            rows.append(np.linspace(0, 1 + epoch, 5))
+        row = {"epoch": epoch, "train_loss": 0.1 + epoch}
+        history.add(row, dict.fromkeys(history.batches, np.linspace(0, 1 + epoch, 5)))
         outcome = Outcome(history, weights, weights, 0, checkpoints={0: weights}, seconds=[1.5])
         states.keep(State.of(outcome, optimizer))
 
@@ -75,8 +79,7 @@ def folder(tmp_path_factory):
     inputs["initial"] = folder / "seed0.safetensors"
     weights = models.initial_weights("cnn", 10, 8, 1, 0)
     save_weights(inputs["initial"], weights)
-    outputs = {name: folder / "run" / file for name, file in OUTPUTS.items()}
-    run(RUN, RunFiles(**inputs, **outputs, state=folder / "none"))
+    run(RUN, RunFiles(folder / "run", **inputs, state=folder / "none"))
     save_states(folder, weights)
     write_plane(folder / "plane0.npz", make_plane(bowl, 9))
     write_plane(folder / "trajectory.npz", make_plane(bowl, 9, trajectory=make_trajectory()))

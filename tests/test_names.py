@@ -5,11 +5,13 @@ import math
 import re
 import subprocess
 import sys
+from random import Random
 
 import pytest
 
 from perturb.errors import PerturbError
-from perturb.names import Method, Schedule, Timing, format, format_slug, parse, parse_slug
+from perturb.names import Method, Schedule, Timing, format, parse
+from perturb.optim.timing import Epoch, trigger
 
 CANONICAL = {
     "pugd_400": "pugd_400",
@@ -83,6 +85,7 @@ def test_the_parts_of_a_name_mean_what_the_notebook_meant():
         ("pugdt_var_100init_t10.5gamma0.2_k10", "init_t 10.5", "pugdt_var_100init_t10gamma0.2_k10"),
         ("asam_0.5_0.2_1_400", "'1'", "gsam_0.05_0.01_400"),
         ("resnet19_pugd_200", "'resnet19'", "resnet18_pugd_200"),
+        ("pugd\n_400", "'pugd\n'", "pugd_400"),
     ],
 )
 def test_a_name_that_does_not_parse_says_which_part_and_what_comes_near(text, part, closest):
@@ -95,10 +98,132 @@ def test_a_name_that_does_not_parse_says_which_part_and_what_comes_near(text, pa
     assert shown == closest
 
 
-@pytest.mark.parametrize("text", ["pugdr_isin_2_0_400", "pugds_icos_2_0_400", "pugdr_icos_-2_1_40"])
+@pytest.mark.parametrize("text", ["pugdr_isin_2_0_400", "pugds_icos_0_2_400", "pugdr_icos_-2_1_40"])
 def test_a_reciprocal_of_zero_is_refused(text):
     with pytest.raises(PerturbError, match="reciprocal"):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("pugdr_cos_1e400_0_400", "beyond the largest number"),
+        ("pugdr_cos_1_1e309_400", "beyond the largest number"),
+        ("sam_1e999_400", "beyond the largest number"),
+        ("looksam_0.05alpha1e400_400", "beyond the largest number"),
+        ("pugdt_delta_100xi10mu1e400_t3", "beyond the largest number"),
+        ("pugdr_icos_1e-320_0_400", "its reciprocal is beyond"),
+        ("pugd_" + "9" * 5000, "at most 9 digits"),
+        ("pugdr_cos_-1_0_400", "beta_max -1"),
+        ("pugdr_sin_1_-0.5_400", "beta_min -0.5"),
+        ("pugds_const_-1_400", "beta_max -1"),
+        ("samx-1_40", "radius -1"),
+        ("gsam_0.05_-0.01_40", "rho_min -0.01"),
+        ("asam_0.5eta-1_40", "eta -1"),
+        ("gsam_0.01_0.05_40", "above rho_max 0.01"),
+        ("aesam_0.05decay1.5_40", "decay 1.5"),
+        ("aesam_0.05decay-0.1_40", "decay -0.1"),
+        ("pugdt_400_400", "'400' does not fit"),
+        ("pugdt_0_400", "'0' does not fit"),
+        ("samt_0.05_0_400", "'0' does not fit"),
+        ("pugdt_delta_20xi19mu3_t3", "after epoch 20 at the earliest"),
+        ("pugdt_delta_10xi3mu3_t10", "it never would"),
+        ("pugdt_delta_0xi3mu3_t3", "at least one epoch"),
+        ("pugdt_delta_100xi10mu-1_t3", "mu -1"),
+        ("pugdt_var_20init_t5gamma0.2_k18", "after epoch 19 at the earliest"),
+        ("pugdt_var_20init_t5gamma0_k5", "gamma 0"),
+        ("pugdt_accrate_20v0.001_k19", "it never would"),
+        ("pugdt_accrate_20v-1_k3", "v -1"),
+        ("pugdt_accdrop_2", "it never would"),
+        ("pugd_400\n", "does not parse"),
+        ("sam_0.05\n_400", "does not parse"),
+        ("\n", "does not parse"),
+    ],
+)
+def test_a_name_that_could_not_be_run_is_refused(text, part):
+    with pytest.raises(PerturbError, match=re.escape(part)) as error:
+        parse(text)
+    parse(re.search(r"Closest valid name: '(\S+)'", str(error.value))[1])
+
+
+@pytest.mark.parametrize(
+    "text", ["pugds_icos_1_0_400", "pugdr_icos_2_0_3", "pugdr_isin_0_1_40", "pugdr_icos_1_0_1"]
+)
+def test_a_reciprocal_that_is_infinite_after_the_last_epoch_only_is_finite_in_every_one(text):
+    method = parse(text)
+    schedule = method.radius or method.scale
+    values = [schedule.value(epoch, method.epochs) for epoch in range(method.epochs)]
+    assert all(math.isfinite(value) and value > 0 for value in values)
+    assert format(method) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pugdt_delta_13xi10mu3_t12",
+        "pugdt_delta_20xi3mu0_t19",
+        "pugdt_var_20init_t17gamma1_k5",
+        "pugdt_accrate_20v0.1_k18",
+        "pugdt_accdrop_3",
+    ],
+)
+def test_a_timing_that_can_trigger_at_the_last_moment_does(text):
+    """Replayed on epochs made so that it fires as soon as it may."""
+    timing, epochs = parse(text).timing, parse(text).epochs
+    rule = trigger(timing)
+    fired = [
+        rule.observe(Epoch(e, 0.0, float(2**e), 0.5 - e / 1000, [2.0**-e, -(2.0**-e)] * 4))
+        for e in range(epochs - 1)
+    ]
+    assert any(fired)
+
+
+WORDS = (
+    *("pugd", "pugdr", "pugds", "pugdrs", "pugdt", "sgd", "org", "sam", "samt", "asam", "gsam"),
+    *("looksam", "aesam", "ugd", "samx", "samx1", "vit", "resnet18", "icos", "isin", "cos", "sin"),
+    *("const", "isin2", "cos3.0", "delta", "var", "accdrop", "accrate", "100xi10mu3", "t3", "k10"),
+    *("100init", "t10gamma0.2", "100v0.001", "k5", "0.05k3alpha0.5", "0.05lambda1-2", "eta", "x"),
+    *(
+        "0",
+        "1",
+        "2",
+        "0.01",
+        "-1",
+        "1e400",
+        "1e-320",
+        "nan",
+        "400",
+        "40",
+        "3",
+        "",
+        "\n",
+        "4\n",
+        "é",
+    ),
+)
+
+
+def test_whatever_parses_prints_and_parses_back_and_all_else_is_one_message():
+    """Seeded names put together of the grammar's own words, and of what is none."""
+    random = Random(0)
+    read = 0
+    for _ in range(20_000):
+        words = [random.choice(WORDS) for _ in range(random.randint(1, 5))]
+        text = "_".join([*words, *random.choice((["400"], ["5"], []))])
+        try:
+            method = parse.__wrapped__(text)
+        except PerturbError as error:
+            assert "Closest valid name" in str(error)
+            continue
+        read += 1
+        assert parse(format(method)) == method
+        assert format(parse(format(method))) == format(method)
+        numbers = [*method.parameters.values()]
+        for schedule in filter(None, (method.radius, method.scale)):
+            ends = range(method.epochs) if method.epochs < 50 else (0, method.epochs - 1)
+            numbers += [schedule.value(epoch, method.epochs) for epoch in ends]
+        assert all(math.isfinite(number) for number in numbers), text
+    assert read > 100
 
 
 def test_every_result_file_of_the_notebook_parses_or_is_on_the_list(real_data, raw_config):
@@ -134,21 +259,3 @@ def test_names_are_read_without_torch():
     code = "import sys, perturb.config, perturb.names as n; n.parse('sam_0.05_30'); "
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("slug", "settings"),
-    [
-        ("toy_dimension-8_pretraining-2000", {"dimension": 8, "pretraining": 2000}),
-        ("toy_dimension-64_pretraining-0", {"dimension": 64, "pretraining": 0}),
-    ],
-)
-def test_a_slug_of_keys_and_values_reads_back(slug, settings):
-    assert format_slug("toy", settings) == slug
-    assert parse_slug(slug, "toy", list(settings)) == settings
-
-
-@pytest.mark.parametrize("slug", ["toi_dimension-8", "toy_dim-8", "toy_dimension-8_more-1", "toy"])
-def test_a_slug_that_does_not_parse_shows_the_pattern(slug):
-    with pytest.raises(PerturbError, match="expected toy_dimension-<dimension>"):
-        parse_slug(slug, "toy", ["dimension"])

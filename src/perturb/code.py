@@ -13,31 +13,45 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from perturb import names
 from perturb.models import registry
 
 SOURCE = Path(__file__).parent.parent
-# What these decide reaches a job in its own inputs and parameters (the specification, the prepared
-# data), or is words only. Nothing else is imported through them.
+# What these decide reaches a job in its own inputs and parameters (the specification, what a
+# method's name came to, the prepared data), or is words only. Nothing else is imported through
+# them; so with every module called `settings`, which describes parameters.
 NOT_COUNTED = {
+    "perturb",  # its version
+    "perturb.bases",
     "perturb.code",
     "perturb.config",
+    "perturb.contents",
     "perturb.data.image_folder",
     "perturb.data.registry",
     "perturb.errors",
-    "perturb.jobs.forkserver",
-    "perturb.jobs.forkserver_process",
     "perturb.models.registry",
-    "perturb.jobs.packs",
-    "perturb.jobs.progress",
+    "perturb.names",
+    "perturb.runs",
+    "perturb.slugs",
+    "perturb.studies",
+    "perturb.study",
 }
+NOT_COUNTED_ROOMS = ("perturb.jobs.", "perturb.planning.")
+
+
+def counts(module: str) -> bool:
+    """Return whether a module's code is part of what imports it (`NOT_COUNTED`)."""
+    return not (
+        module in NOT_COUNTED
+        or module.startswith(NOT_COUNTED_ROOMS)
+        or module.endswith(".settings")
+    )
 
 
 def of(*roots: str | Path) -> dict[str, str]:
     """Return the hash of every module that `roots` import, by name, and of the roots themselves.
 
-    Roots are modules ("perturb.analysis.tables"), scripts (a path to a `.py`, not hashed itself:
-    Snakemake watches it), and other files, hashed by their bytes.
+    Roots are modules ("perturb.analysis.tables"), scripts (a path to a `.py`), and other files,
+    hashed by their bytes.
     """
     found: dict[str, str] = {}
     waiting: list[str] = []
@@ -45,35 +59,28 @@ def of(*roots: str | Path) -> dict[str, str]:
         if not isinstance(root, Path):
             waiting.append(root)
         elif root.suffix == ".py":
-            waiting += imports(root.read_text(encoding="utf-8"))
+            source = root.read_text(encoding="utf-8")
+            found[root.name] = _hash_of_code(ast.parse(source))
+            waiting += imports(source)
         else:
             found[root.name] = hashlib.sha256(root.read_bytes()).hexdigest()
     while waiting:
         module = waiting.pop()
-        if module not in found and (module in roots or module not in NOT_COUNTED):
+        if module not in found and (module in roots or counts(module)):
             found[module], imported = _module(module)
             waiting += imported
     return dict(sorted(found.items()))
 
 
-def of_training(model: str, method: str) -> dict[str, str]:
-    """Return the hashes of what a run uses: the engine, one update rule's file, one model's.
-
-    PerturbError where there is no such method or model.
-    """
-    rule = f"perturb.optim.rules.{names.parse(method).rule}"
-    return of("perturb.train.run", rule) | of_model(model)
-
-
 def of_model(model: str) -> dict[str, str]:
     """Return the hashes of a model's file and of its entry in the registry, that one only."""
     entry = registry.get(model)
-    return of(entry.function.partition(":")[0]) | {"model": _hash(repr(entry))}
+    return of(entry.function.partition(":")[0]) | {"model": hash_text(repr(entry))}
 
 
 def digest(hashes: Mapping[str, str]) -> str:
     """Return one hash over all of them."""
-    return _hash(json.dumps(hashes, sort_keys=True))
+    return hash_text(json.dumps(hashes, sort_keys=True))
 
 
 def imports(source: str) -> list[str]:
@@ -122,13 +129,19 @@ def _path(module: str) -> Path:
 def _module(module: str) -> tuple[str, list[str]]:
     """Return a module's hash and what it imports."""
     source = _path(module).read_text(encoding="utf-8")
-    tree = ast.parse(source)
+    return _hash_of_code(ast.parse(source)), imports(source)
+
+
+def _hash_of_code(tree: ast.Module) -> str:
+    """Return a hash of what the code does: without comments, docstrings and layout."""
     for node in ast.walk(tree):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-        if documented and ast.get_docstring(node) is not None:
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            continue
+        if ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return _hash(ast.unparse(tree)), imports(source)
+    return hash_text(ast.unparse(tree))
 
 
-def _hash(text: str) -> str:
+def hash_text(text: str) -> str:
+    """Return the SHA-256 of a text, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -34,11 +34,11 @@ def write_atomically(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
     for other in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         _remove_abandoned(other)
     try:
-        with open(temporary, mode, **text) as file:
+        with open(temporary, mode, encoding=encoding, newline=newline) as file:
             _lock(file)
             yield file
             file.flush()
@@ -85,8 +85,13 @@ def sha256_json(value: Any) -> str:
 
 def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
     """Write `value` as indented JSON with sorted keys and its own hash; NaN is refused."""
+    write_text(path, json_text(value))
+
+
+def json_text(value: Mapping[str, Any]) -> str:
+    """Return the text that `write_json` writes."""
     hashed = {**value, CONTENT_HASH: sha256_json(value)}
-    write_text(path, json.dumps(hashed, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    return json.dumps(hashed, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def read_json(path: str | Path, again: str = _AGAIN) -> dict[str, Any]:
@@ -95,7 +100,7 @@ def read_json(path: str | Path, again: str = _AGAIN) -> dict[str, Any]:
     Raises PerturbError naming the file, and saying `again`, where it is missing or was altered.
     """
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        value: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         expected = value.pop(CONTENT_HASH, None)
     except FileNotFoundError:
         raise PerturbError(f"{path}: no such file. Run the workflow to make it.") from None
@@ -112,7 +117,8 @@ def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     import numpy as np
 
     with write_atomically(path) as file:
-        np.savez(file, **arrays)
+        keywords: dict[str, Any] = dict(arrays)  # NumPy's stubs take them for its own options
+        np.savez(file, **keywords)
 
 
 def read_npz(path: str | Path, again: str = _AGAIN) -> dict[str, np.ndarray]:
@@ -186,7 +192,8 @@ def read_state(path: str | Path, belongs: Mapping[str, Any]) -> dict[str, np.nda
     if differing:
         what = ", ".join(differing)
         print(
-            f"perturb: {path} is of something else ({what} differ): starting anew.", file=sys.stderr
+            f"perturb: {path} was written for something else ({what} differ): starting anew.",
+            file=sys.stderr,
         )
         return None
     return arrays

@@ -10,20 +10,29 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
 
-from perturb.errors import PerturbError, closest
+from perturb.errors import PerturbError, closest, did_you_mean
+from perturb.limits import LARGEST_FLOAT
+from perturb.methods import Method, Schedule, Timing
+from perturb.models.registry import MODELS
+
+__all__ = ["Method", "Schedule", "Timing", "format", "parse", "rules", "second_passes"]
 
 SHAPES = ("cos", "sin", "icos", "isin", "const")
 TIMINGS = ("at", "delta", "var", "accdrop", "accrate")
-MODEL_PREFIXES = ("upanet16", "resnet18", "cnn", "vit", "deit")
+# The notebook writes a model before the method; a name with an underscore would be read as a part.
+MODEL_PREFIXES = tuple(name for name in MODELS if "_" not in name)
 ALIASES = {"org": "sgd"}
-# How many parameters of a rule stand as numbers of their own (else one); further ones are glued.
-POSITIONAL = {"gsam": 2}
 RULES_FOLDER = Path(__file__).parent / "optim" / "rules"
+SECOND_PASSES = ("never", "every step", "every k-th step")
+
+MAX_DIGITS = 9  # of epochs: float arithmetic counts them exactly
+_RADII = ("rho", "radius", "eta")  # parameters, or their beginnings, that must not be negative
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _EXAMPLES = (
@@ -49,59 +58,6 @@ _EXAMPLES = (
 )
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How a radius or a scale moves over the epochs: a shape between beta_max and beta_min."""
-
-    shape: str
-    maximum: float
-    minimum: float = 0.0
-
-    def value(self, epoch: float, epochs: int) -> float:
-        """Return the value at epoch `t` of `T` (spec "Radius", "Scale").
-
-        `cos: b + (B - b) cos(pi t / 2T)`, `sin` likewise with sine; `icos` and `isin` are their
-        reciprocals; `const` is beta_max throughout.
-        """
-        if self.shape == "const":
-            return self.maximum
-        wave = math.cos if self.shape.endswith("cos") else math.sin
-        alpha = self.minimum + (self.maximum - self.minimum) * wave(math.pi * epoch / (2 * epochs))
-        return 1 / alpha if self.shape.startswith("i") else alpha
-
-
-@dataclass(frozen=True)
-class Timing:
-    """When plain SGD gives way to the perturbed rule. `parameters` are the name's own."""
-
-    kind: str
-    parameters: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Method:
-    """What a name asks for. `parameters` holds the update rule's, defaults filled in."""
-
-    rule: str
-    epochs: int
-    parameters: Mapping[str, float] = field(default_factory=dict)
-    radius: Schedule | None = None
-    scale: Schedule | None = None
-    timing: Timing | None = None
-    model: str | None = None
-
-    @property
-    def axis(self) -> str:
-        """Which part of the perturbation the method varies: the section of a study's table."""
-        if self.timing:
-            return "Timing"
-        if self.radius and self.scale:
-            return "Radius and scale"
-        if self.radius:
-            return "Radius"
-        return "Scale" if self.scale else "Baselines"
-
-
 @lru_cache
 def rules() -> dict[str, dict[str, float]]:
     """Return each update rule's name with its parameters and their defaults; an int is a count.
@@ -109,14 +65,53 @@ def rules() -> dict[str, dict[str, float]]:
     They are the files of `optim/rules/` and the literal `PARAMETERS` in each, read as text, so
     that planning a workflow of thousands of runs never imports torch.
     """
+    return _literals("PARAMETERS")
+
+
+@lru_cache
+def second_passes() -> dict[str, str]:
+    """Return how often update rules compute a gradient at w + e: the literal `SECOND_PASS`.
+
+    `never`, `every step`, or `every k-th step` with k a parameter of the rule. A rule that has no
+    such literal, and so no entry, decides as it trains: at most every step.
+    """
+    found = _literals("SECOND_PASS")
+    for rule, says in found.items():
+        if says not in SECOND_PASSES:
+            raise PerturbError(
+                f"{RULES_FOLDER / rule}.py: SECOND_PASS '{says}' is not one of "
+                f"{', '.join(SECOND_PASSES)}.{did_you_mean(says, SECOND_PASSES)}"
+            )
+    return found
+
+
+@lru_cache
+def _positional() -> dict[str, int]:
+    """Return how many parameters of a rule stand as numbers of their own, the further ones glued.
+
+    The literal `POSITIONAL` of its file; one for a rule that has none.
+    """
+    return _literals("POSITIONAL")
+
+
+def _literals(name: str) -> dict[str, Any]:
+    """Return the literal `name` of every rule's file that has one, by the rule's name."""
     found = {}
     for path in sorted(RULES_FOLDER.glob("[!_]*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign | ast.AnnAssign):
                 target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-                if getattr(target, "id", None) == "PARAMETERS" and node.value:
+                if getattr(target, "id", None) == name and node.value:
                     found[path.stem] = ast.literal_eval(node.value)
     return found
+
+
+def heads() -> tuple[str, ...]:
+    """Return every first word that a method's name may have, without the digits glued to it."""
+    timed = [f"{rule}t" for rule in (*rules(), *ALIASES)]
+    models = [name.rstrip("0123456789") for name in MODEL_PREFIXES]
+    words = [*rules(), *ALIASES, *timed, "pugdr", "pugds", "pugdrs", *models]
+    return tuple(dict.fromkeys(words))
 
 
 class _Unparsed(Exception):
@@ -146,10 +141,10 @@ class _Parts:
         return match
 
     def number(self, expected: str) -> float:
-        return float(self.take(_NUMBER, expected)[0])
+        return _finite(self.take(_NUMBER, expected)[0])
 
     def epochs(self) -> int:
-        epochs = int(self.take(r"\d+", "the number of epochs")[0])
+        epochs = _epochs(self.take(r"\d+", "the number of epochs")[0])
         if epochs < 1:
             raise _Unparsed("'0' does not parse: expected at least one epoch")
         if self.left():
@@ -157,16 +152,41 @@ class _Parts:
         return epochs
 
 
+def _finite(text: str) -> float:
+    """Return a number; _Unparsed where it is beyond what a float can hold."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise _Unparsed(f"'{text}' does not fit: it is beyond the largest number, 1.8e308")
+    return value
+
+
+def _epochs(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise _Unparsed(f"'{text[:12]}...' does not fit: at most {MAX_DIGITS} digits of epochs")
+    return int(text)
+
+
 def _schedule(parts: _Parts) -> Schedule:
     match = parts.take(rf"({'|'.join(SHAPES)})({_NUMBER})?", f"a shape ({', '.join(SHAPES)})")
     shape, glued = match.groups()
-    maximum = float(glued) if glued else parts.number("beta_max")
+    maximum = _finite(glued) if glued else parts.number("beta_max")
     minimum = 0.0 if shape == "const" else parts.number("beta_min")
-    if shape in ("icos", "isin") and min(minimum, maximum) <= 0:
+    if min(minimum, maximum) < 0:
+        negative = "beta_min" if minimum < 0 else "beta_max"
         raise _Unparsed(
-            f"beta {maximum:g}/{minimum:g} does not fit: {shape} is a reciprocal, "
-            "so both must be above 0"
+            f"{negative} {min(minimum, maximum):g} does not fit: it must not be negative"
+            + (f", for {shape} is a reciprocal" if shape.startswith("i") else "")
         )
+    # The wave starts at beta_max and ends, one epoch after the last, at beta_min; isin's the other
+    # way round. A reciprocal of 0 is infinite, so it must not be met in an epoch.
+    first = maximum if shape == "icos" else minimum
+    if shape in ("icos", "isin") and first == 0:
+        zero = "beta_max" if shape == "icos" else "beta_min"
+        raise _Unparsed(
+            f"{zero} 0 does not fit: {shape} is a reciprocal, which would be infinite in epoch 0"
+        )
+    if shape in ("icos", "isin") and not math.isfinite(1 / first):
+        raise _Unparsed(f"'{first:g}' does not fit: its reciprocal is beyond the largest number")
     return Schedule(shape, maximum, minimum)
 
 
@@ -176,36 +196,66 @@ def _timing(parts: _Parts) -> tuple[Timing, int]:
         parts.at += 1
         match = parts.take(rf"(\d+)xi({_NUMBER})mu({_NUMBER})", "<epochs>xi<xi>mu<mu>")
         period = parts.take(r"t(\d+)", "t<period in epochs>")
-        values = {"xi": float(match[2]), "mu": float(match[3]), "t": float(period[1])}
+        values = {"xi": _finite(match[2]), "mu": _finite(match[3]), "t": _finite(period[1])}
     elif kind == "var":
         parts.at += 1
         match = parts.take(r"(\d+)init", "<epochs>init")
         body = parts.take(rf"t({_NUMBER})gamma({_NUMBER})", "t<init_t>gamma<gamma>")
         window = parts.take(r"k(\d+)", "k<batches>")
-        values = {"init_t": float(body[1]), "gamma": float(body[2]), "k": float(window[1])}
+        values = {"init_t": _finite(body[1]), "gamma": _finite(body[2]), "k": _finite(window[1])}
     elif kind == "accrate":
         parts.at += 1
         match = parts.take(rf"(\d+)v({_NUMBER})", "<epochs>v<relative change>")
         window = parts.take(r"k(\d+)", "k<epochs>")
-        values = {"v": float(match[2]), "k": float(window[1])}
+        values = {"v": _finite(match[2]), "k": _finite(window[1])}
     elif kind == "accdrop":
         parts.at += 1
-        return Timing("accdrop"), parts.epochs()
+        epochs = parts.epochs()
+        _check_triggers("accdrop", {}, epochs)
+        return Timing("accdrop"), epochs
     else:
         return _timing_at(parts)
     if parts.left():
         raise _Unparsed(f"'{parts.peek()}' does not parse: the name ends before it")
     for name in values.keys() & {"xi", "t", "k", "init_t"}:
         _check_count(name, values[name])
-    return Timing(kind, values), int(match[1])
+    epochs = _epochs(match[1])
+    if epochs < 1:
+        raise _Unparsed("'0' does not parse: expected at least one epoch")
+    _check_triggers(kind, values, epochs)
+    return Timing(kind, values), epochs
+
+
+def _check_triggers(kind: str, values: Mapping[str, float], epochs: int) -> None:
+    """Refuse a rule that cannot trigger while an epoch is left to perturb (`optim.timing`)."""
+    last = epochs - 2  # an epoch that ends, and after which one more comes
+    if kind == "delta":
+        if values["mu"] < 0:
+            raise _Unparsed(f"mu {values['mu']:g} does not fit: it must not be negative")
+        # Compared at e > xi where t divides e + 1: the first such epoch.
+        first = (values["xi"] + 2 + values["t"] - 1) // values["t"] * values["t"] - 1
+    elif kind == "var":
+        first = max(values["k"], values["init_t"]) + 1
+    else:
+        first = values.get("k", 1)
+    positive = {"var": "gamma", "accrate": "v"}.get(kind)
+    if positive and values[positive] <= 0:
+        raise _Unparsed(f"{positive} {values[positive]:g} does not fit: it would never trigger")
+    if first > last:
+        raise _Unparsed(
+            f"'{kind}' does not fit: it could trigger after epoch {first:g} at the earliest, and "
+            f"the last of {epochs} epochs is {epochs - 1}, so it never would"
+        )
 
 
 def _timing_at(parts: _Parts) -> tuple[Timing, int]:
     expected = "the epoch from which to perturb, or delta, var, accdrop, accrate"
-    start = int(parts.take(r"\d+", expected)[0])
+    start = _epochs(parts.take(r"\d+", expected)[0])
     epochs = parts.epochs()
-    if start > epochs:
+    if start >= epochs:
         raise _Unparsed(f"'{start}' does not fit: it lies after the last of {epochs} epochs")
+    if start < 1:
+        raise _Unparsed("'0' does not fit: from epoch 0 on it is the rule itself, without timing")
     return Timing("at", {"epoch": float(start)}), epochs
 
 
@@ -224,19 +274,25 @@ def _rule_parameters(parts: _Parts, rule: str, glued: str, reserved: int) -> dic
         if not match or position >= len(names):
             known = ", ".join(names) or "none"
             raise _Unparsed(f"'{text}' does not parse: parameters of {rule} are {known}")
-        values[names[position]] = float(match[1])
+        values[names[position]] = _finite(match[1])
         keys = "|".join(sorted(names, key=len, reverse=True))
         pairs = re.findall(rf"({keys})({_NUMBER})", match[2])
         if "".join(name + number for name, number in pairs) != match[2]:
             raise _Unparsed(
                 f"'{match[2]}' does not parse: parameters of {rule} are {', '.join(names)}"
             )
-        values |= {name: float(number) for name, number in pairs}
+        values |= {name: _finite(number) for name, number in pairs}
     for name, default in rules()[rule].items():
         if isinstance(default, int):
             _check_count(name, values[name])
-        elif name == names[0] and values[name] < 0:
+        elif name.startswith(_RADII) and values[name] < 0:
             raise _Unparsed(f"{name} {values[name]:g} does not fit: it must not be negative")
+    if not 0 <= values.get("decay", 0) <= 1:
+        raise _Unparsed(f"decay {values['decay']:g} does not fit: it must lie from 0 to 1")
+    if values.get("rho_min", 0) > values.get("rho_max", math.inf):
+        raise _Unparsed(
+            f"rho_min {values['rho_min']:g} does not fit: it is above rho_max {values['rho_max']:g}"
+        )
     return values
 
 
@@ -256,8 +312,8 @@ def _method(text: str) -> Method:
         parts.at += 1
         axis = pugd[1] or ""
         if axis == "t":
-            timing, epochs = _timing(parts)
-            return Method("pugd", epochs, timing=timing, model=model)
+            fires, epochs = _timing(parts)
+            return Method("pugd", epochs, timing=fires, model=model)
         radius = _schedule(parts) if "r" in axis else None
         scale = _schedule(parts) if "s" in axis else None
         return Method("pugd", parts.epochs(), radius=radius, scale=scale, model=model)
@@ -274,13 +330,24 @@ def _method(text: str) -> Method:
     return Method(rule, epochs, parameters, timing=timing, model=model)
 
 
+def _check_numbers(method: Method) -> None:
+    """Refuse a number that does not fit float32, in which weights are perturbed."""
+    schedules = [schedule for schedule in (method.radius, method.scale) if schedule]
+    numbers = [n for schedule in schedules for n in (schedule.maximum, schedule.minimum)]
+    numbers += [*method.parameters.values(), *(method.timing or Timing("")).parameters.values()]
+    for number in numbers:
+        if not abs(number) <= LARGEST_FLOAT:
+            raise _Unparsed(f"{number:g} does not fit: at most {LARGEST_FLOAT:.2g}, as of float32")
+
+
 def _repair(text: str) -> str:
     """Return the valid name nearest to `text`: misspelt words mended, or else an example."""
     words = {*MODEL_PREFIXES, *rules(), *ALIASES, *SHAPES, *TIMINGS}
     words |= {"pugdr", "pugds", "pugdrs", "pugdt", "samt"}
     mended = []
     for part in text.lower().replace("-", "_").split("_"):
-        word, number = re.fullmatch(r"([a-z]*)(.*)", part).groups()
+        number = part.lstrip(ascii_lowercase)
+        word = part.removesuffix(number)
         if word and number:  # a model such as resnet18, or else a word glued to its number
             prefix = closest(part, MODEL_PREFIXES)
             mended.append(prefix or (closest(word, words) or word) + number)
@@ -288,7 +355,7 @@ def _repair(text: str) -> str:
             mended.append(closest(word, words) or word if word else part)
     for candidate in (text.lower(), "_".join(mended)):
         try:
-            _method(candidate)
+            _check_numbers(_method(candidate))
         except _Unparsed:
             continue
         return candidate
@@ -302,7 +369,9 @@ def parse(text: str) -> Method:
     Raises PerturbError that says which part did not parse and shows the closest valid name.
     """
     try:
-        return _method(text)
+        method = _method(text)
+        _check_numbers(method)
+        return method
     except _Unparsed as error:
         raise PerturbError(
             f"method '{text}': {error}. Closest valid name: '{_repair(text)}'. "
@@ -341,7 +410,7 @@ def _format_parameters(method: Method) -> str:
     names = list(defaults)
     if not names:
         return ""
-    positional = POSITIONAL.get(method.rule, 1)
+    positional = _positional().get(method.rule, 1)
     text = "_".join(_number(method.parameters[name]) for name in names[:positional])
     for name in names[positional:]:
         if method.parameters[name] != defaults[name]:
@@ -362,25 +431,3 @@ def format(method: Method) -> str:
     glue = "" if axes == "rs" else "_"
     schedules = [_format_schedule(s, glue) for s in (method.radius, method.scale) if s]
     return prefix + "_".join([f"pugd{axes}", *schedules, str(method.epochs)])
-
-
-def format_slug(head: str, settings: Mapping[str, float | str]) -> str:
-    """Return the name of a run of another study: `toy_dimension-8_pretraining-2000`.
-
-    `head` and keys are lower-case words, values numbers or words; `parse_slug` reads it back.
-    """
-    parts = [f"{key}-{v if isinstance(v, str) else _number(v)}" for key, v in settings.items()]
-    return "_".join([head, *parts])
-
-
-def parse_slug(slug: str, head: str, keys: Sequence[str]) -> dict[str, float | str]:
-    """Return the settings of a name that `format_slug` printed with that head and those keys.
-
-    Raises PerturbError that shows the pattern where it is another.
-    """
-    parts = slug.split("_")
-    pairs = [part.partition("-")[::2] for part in parts[1:]]
-    if parts[0] != head or [key for key, _ in pairs] != list(keys):
-        pattern = "_".join([head, *(f"{key}-<{key}>" for key in keys)])
-        raise PerturbError(f"'{slug}' does not parse: expected {pattern}.")
-    return {key: float(v) if re.fullmatch(_NUMBER, v) else v for key, v in pairs}

@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 
 from perturb import names
+from perturb.analysis.parts import comparison_parts
+from perturb.analysis.plan import Plan, Row
 from perturb.files import sha256_file, write_json
+from perturb.study import Chapter
 
 STEPS = 14
 SPLITS = ("train", "validation", "test")
@@ -52,35 +55,59 @@ PUBLISHED = {"pugd_30": 0.9353, "pugdr_isin_2_0.01_30": 0.9417, "pugdt_6_30": 0.
 LABELS = {"sgd_60": "SGD at equal gradient evaluations"}
 
 
+def make_row(method, section="Baselines", seeds=(0, 1, 2), **changes):
+    """Return a row of a plan, as a study of such names makes it."""
+    parsed = names.parse(method)
+    given = {"spellings": (names.format(parsed),), "model": parsed.model or ""}
+    given |= {"timed": parsed.timing is not None}
+    return Row(method=method, section=section, seeds=tuple(seeds), **(given | changes))
+
+
 def make_plan(seeds=(0, 1, 2), dataset="digits", model="cnn", **changes):
     """Return the plan of the made-up study's table."""
-    rows = [
-        {
-            "section": section,
-            "method": method,
-            "label": LABELS.get(method),
-            "seeds": [] if method == "pugds_sin_2_0_30" else list(seeds),
-            "published": PUBLISHED.get(method),
-            "note": None,
-        }
+    rows = tuple(
+        make_row(
+            method,
+            section,
+            () if method == "pugds_sin_2_0_30" else seeds,
+            label=LABELS.get(method, ""),
+            published=PUBLISHED.get(method),
+        )
         for section, methods in SECTIONS.items()
         for method in methods
-    ]
+    )
     plan = {
-        "study": "rts",
+        "study": "made_up",
         "title": "When and how much to perturb",
+        "chapter": dataset,
         "dataset": dataset,
         "model": model,
-        "scale": "full",
-        "partial_data": False,
-        "protocol": "from400",
+        "rows": rows,
+        "sections": tuple(SECTIONS),
         "reference": "pugd_30",
-        "equivalence_margin": 0.5,
         "sgd": "sgd_30",
         "sgd_double": "sgd_60",
-        "rows": rows,
+        "epochs": 30,
+        "published": "notebook",
     }
-    return plan | changes
+    return Plan(**(plan | changes))
+
+
+def chapter_of(plan, **changes):
+    """Return the chapter of a plan: its table, and the figures of every comparison."""
+    given = {
+        "study": plan.study,
+        "name": plan.chapter,
+        "title": plan.dataset,
+        "asked": True,
+        "measure": plan.measure,
+        "runs": plan.runs(),
+        "parts": tuple(comparison_parts(plan, [run.record for run in plan.runs()])),
+        "words": "perturb.report.words:comparison",
+        "settings": {"plan": plan.values()},
+        "scale": plan.scale,
+    }
+    return Chapter(**(given | changes))
 
 
 def _last_accuracy(method, seed):
@@ -139,18 +166,23 @@ def make_epochs(method, seed, epochs, last_accuracy):
     return pd.DataFrame(columns), batches
 
 
-def write_run(folder, method, seed, *, accuracy=None, diverged=False, dataset="digits", **changes):
+def write_run(
+    folder, method, seed, *, accuracy=None, diverged=False, dataset="digits", series=None, **changes
+):
     """Write one run's folder under `folder` and return the path of its record.json.
 
-    `changes` replace top-level keys of the record; `specification` is merged into its own.
+    `series` are further columns of its epochs with their last values. `changes` replace top-level
+    keys of the record; `specification` is merged into its own.
     """
     epochs = names.parse(method).epochs
     accuracy = _last_accuracy(method, seed) if accuracy is None else accuracy
     frame, batches = make_epochs(method, seed, epochs, accuracy)
+    for name, last in (series or {}).items():
+        frame[name] = last * (2 - np.linspace(0, 1, len(frame)))
     if diverged:
         frame = frame.iloc[: epochs // 3]
         batches = {name: rows[: epochs // 3] for name, rows in batches.items()}
-    measures = [f"{s}_{m}" for s in SPLITS for m in ("loss", "accuracy")]
+    measures = [f"{s}_{m}" for s in SPLITS for m in ("loss", "accuracy")] + list(series or {})
     best = frame.loc[frame["validation_accuracy"].idxmax()]
     timed = names.parse(method).timing is not None
     model = changes.get("model", "cnn")
@@ -187,6 +219,7 @@ def write_run(folder, method, seed, *, accuracy=None, diverged=False, dataset="d
             "epoch": int(best["epoch"]),
             "validation_accuracy": float(best["validation_accuracy"]),
             "test_accuracy": float(best["test_accuracy"]),
+            **{name: float(best[name]) for name in series or {}},
         },
         "device": "cpu (Made-up CPU @ 2.00GHz)",
         "threads": 1,
@@ -217,13 +250,13 @@ def write_study(folder, plan, missing=(), **changes):
     return [
         write_run(
             folder,
-            row["method"],
+            row.method,
             seed,
-            diverged=(row["method"], seed) == DIVERGED,
-            dataset=plan["dataset"],
-            **{"model": plan["model"], **changes},
+            diverged=(row.method, seed) == DIVERGED,
+            dataset=plan.dataset,
+            **{"model": plan.model, **changes},
         )
-        for row in plan["rows"]
-        for seed in row["seeds"]
-        if row["method"] not in missing and (row["method"], seed) not in missing
+        for row in plan.rows
+        for seed in row.seeds
+        if row.method not in missing and (row.method, seed) not in missing
     ]

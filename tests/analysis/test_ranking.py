@@ -1,30 +1,39 @@
 """Rankings over data sets, against the values of Demsar 2006 and by hand."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from perturb.analysis import ranking, runs, tables
+from perturb.analysis import parts, printers, ranking, runs, tables
 from perturb.errors import PerturbError
+from perturb.figures import parts as figures
+from perturb.studies.rts.across import relative
+from perturb.study import Measure
 
-from .study import make_plan, write_run
+from . import forms
+from .study import make_plan, make_row, write_run
 
 
-def made(folder, accuracies, epochs=None):
+def made(folder, accuracies, epochs=None, **changes):
     """Return a table a data set, of methods with given accuracies; epochs may differ."""
     found = []
     for number, values in enumerate(accuracies):
         n = (epochs or [10] * len(accuracies))[number]
         methods = {f"{name}_{n}": value for name, value in values.items()}
-        rows = [
-            {"section": "Baselines", "method": m, "label": None, "seeds": [0], "published": None}
-            for m in methods
-        ]
+        rows = tuple(make_row(method, seeds=[0], across=relative(method, n)) for method in methods)
         plan = make_plan(
-            rows=rows, dataset=f"set{number}", reference=f"pugd_{n}", sgd=None, sgd_double=None
+            rows=rows,
+            dataset=f"set{number}",
+            reference=f"pugd_{n}",
+            sgd="",
+            sgd_double="",
+            **changes,
         )
         for method, accuracy in methods.items():
             if accuracy is not None:
@@ -76,11 +85,18 @@ def test_all_ties_and_full_agreement():
 
 def test_two_data_sets_are_ranked_without_a_test(tmp_path):
     values = [{"pugd": 0.9, "sgd": 0.8, "ugd": 0.8, "samx1": None}] * 2
-    frame = ranking.build(made(tmp_path, values, epochs=[10, 40]))
+    found = made(tmp_path, values, epochs=[10, 40])
+    frame = ranking.build(found)
     assert list(frame["method"]) == ["pugd_100", "sgd_100", "ugd_100"]
     assert list(frame["rank_set1"]) == [1, 2.5, 2.5] and list(frame["mean_rank"]) == [1, 2.5, 2.5]
     assert frame["friedman_p_value"].isna().all() and frame["critical_difference"].isna().all()
-    assert "No test" in ranking.markdown(frame) and "No test" in ranking.latex(frame, "rts")
+    table = ranking.table_of(frame, found, "made_up_ranking", "Names are shares.")
+    for printer in (printers.markdown, printers.latex, printers.html):
+        assert "Names are shares. No test" in printer(table)
+    rows = [["pugd_100", "1.00", "1", "1"], ["sgd_100", "2.50", "2.5", "2.5"]]
+    assert forms.of_markdown(printers.markdown(table))[:2] == rows
+    assert forms.of_html(printers.html(table))[:2] == rows
+    assert forms.of_latex(printers.latex(table))[0][:2] == rows
 
 
 def test_enough_data_sets_are_tested(tmp_path):
@@ -101,26 +117,37 @@ def test_enough_data_sets_are_tested(tmp_path):
     assert by_method.loc["asam_0.5_100", "p_value_wilcoxon_holm"] == pytest.approx(5 * 2 / 2**7)
 
 
-def test_the_csv_reads_back(tmp_path):
-    values = [{"pugd": 0.9, "sgd": 0.8}] * 2
-    frame = ranking.build(made(tmp_path, values))
-    paths = {kind: tmp_path / f"r.{kind}" for kind in ("csv", "md", "tex")}
-    ranking.write(frame, "rts", **paths)
-    pd.testing.assert_frame_equal(ranking.read(paths["csv"]), frame.reset_index(drop=True))
-    assert r"\label{tab:rts-ranking}" in paths["tex"].read_text()
+def test_a_ranking_is_made_from_the_tables_files(tmp_path):
+    tables_of = made(tmp_path, [{"pugd": 0.9, "sgd": 0.8}] * 2)
+    paths = [tmp_path / "tables" / f"{table.plan.chapter}.csv" for table in tables_of]
+    for table, path in zip(tables_of, paths, strict=True):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(printers.csv_text(table.frame))
+    listed = parts.ranking_parts(
+        [table.plan for table in tables_of], "made_up_ranking", [f"tables/{p.name}" for p in paths]
+    )
+    assert [(part.kind, part.name, part.stem) for part in listed] == [
+        ("figure", "ranking", ""),
+        ("table", "", "made_up_ranking"),
+    ]
+    settings = json.loads(listed[0].settings_json())
+    table = parts.ranking(settings, {"tables": paths}, tmp_path)
+    pd.testing.assert_frame_equal(table.frame, ranking.build(tables_of))
+    drawn = figures.ranking(settings, {"tables": paths}, tmp_path).axes[0]
+    assert [label.get_text() for label in drawn.get_yticklabels()] == list(table.frame["method"])
 
 
-def test_methods_are_matched_by_their_share_of_the_epochs():
-    plan = {"reference": "pugd_400", "rows": [{"method": "pugdt_20_100", "reference": "pugd_100"}]}
-    for name, expected in {
-        "sgd_800": "sgd_200",
-        "pugdt_80_400": "pugdt_20_100",
-        "pugdt_20_100": "pugdt_20_100",
-        "samt_0.05_360_400": "samt_0.05_90_100",
-        "pugdr_isin2_0.010_400": "pugdr_isin_2_0.01_100",
-        "sgd_401": "sgd_401",
-    }.items():
-        assert ranking.relative(name, plan) == expected
+def test_where_less_is_better_the_smallest_has_rank_one(tmp_path):
+    less = Measure(name="test_accuracy", words="test accuracy", larger_is_better=False)
+    found = made(tmp_path, [{"pugd": 0.9, "sgd": 0.8}] * 2, measure=less)
+    assert list(ranking.build(found)["method"]) == ["sgd_100", "pugd_100"]
+
+
+def test_several_measures_are_not_ranked_together(tmp_path):
+    found = made(tmp_path, [{"pugd": 0.9, "sgd": 0.8}] * 2)
+    other = replace(found[1].plan, measure=Measure(name="test_loss", words="test loss"))
+    with pytest.raises(PerturbError, match="of one measure"):
+        ranking.build([found[0], tables.ComparisonTable(other, found[1].frame)])
 
 
 def test_nothing_to_rank_is_one_message(tmp_path):

@@ -1,14 +1,18 @@
 import itertools
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 from statsmodels.stats.power import TTestPower
 
-from perturb.analysis import display, formats, runs, tables
+from perturb.analysis import display, printers, runs, tables
 from perturb.errors import PerturbError
+from perturb.study import Measure
 
-from .study import make_plan, write_run, write_study
+from . import forms
+from .study import SECTIONS, make_plan, make_row, write_run, write_study
 
 
 @pytest.fixture(scope="module")
@@ -17,17 +21,19 @@ def table(plan, records):
 
 
 def small_plan(methods=("sgd_30", "pugd_30", "sam_0.05_30"), seeds=(0, 1, 2), **changes):
-    rows = [
-        {
-            "section": "Baselines",
-            "method": m,
-            "label": None,
-            "seeds": list(seeds),
-            "published": None,
-        }
-        for m in methods
-    ]
-    return make_plan(rows=rows, sgd_double=None, **changes)
+    rows = tuple(make_row(method, seeds=seeds) for method in methods)
+    return make_plan(rows=rows, sgd_double="", **changes)
+
+
+def with_row(plan, number, **changes):
+    """Return the plan with one of its rows changed."""
+    rows = list(plan.rows)
+    rows[number] = replace(rows[number], **changes)
+    return replace(plan, rows=tuple(rows))
+
+
+def printed(table, form):
+    return getattr(printers, form)(display.table_of(table))
 
 
 def small_table(folder, values, plan=None, **changes):
@@ -46,8 +52,8 @@ def row_of(table, method):
 
 
 def test_every_row_of_the_plan_stands_in_order(table, plan):
-    assert list(table.frame["method"]) == [row["method"] for row in plan["rows"]]
-    assert list(dict.fromkeys(table.frame["section"])) == list(tables.SECTIONS)
+    assert list(table.frame["method"]) == [row.method for row in plan.rows]
+    assert list(dict.fromkeys(table.frame["section"])) == list(SECTIONS)
 
 
 def test_known_numbers(tmp_path):
@@ -92,10 +98,10 @@ def test_diverged_missing_and_unasked_are_rows_that_say_so(table):
 
 def test_a_table_without_any_run_has_all_rows(plan):
     table = tables.build(plan, runs.collect([]))
-    assert len(table.frame) == len(plan["rows"])
+    assert len(table.frame) == len(plan.rows)
     assert set(table.frame["status"]) == {"not run (0 of 3)", "not asked for"}
     assert "no finished run" in " ".join(table.warnings)
-    assert formats.latex(table)
+    assert printed(table, "latex")
 
 
 def test_trigger_epochs_by_seed(table, tmp_path):
@@ -151,14 +157,14 @@ def test_smoke_and_partial_cannot_be_taken_for_the_study(tmp_path):
     assert set(table.frame["data"]) == {"partial (1,117 of 50,000)"}
     assert table.warnings[0].startswith("SMOKE RUN")
     assert "1,117 of 50,000" in table.warnings[1]
-    for text in (formats.markdown(table), formats.latex(table)):
+    for text in (printed(table, form) for form in ("markdown", "latex", "html")):
         assert "smoke run, partial data" in text
         assert "SMOKE RUN" in text
 
 
 def test_a_row_may_have_a_reference_of_its_own(tmp_path):
     plan = small_plan(("sgd_30", "pugd_30", "pugd_20", "pugdt_5_20"))
-    plan["rows"][3] |= {"section": "Timing", "reference": "pugd_20"}
+    plan = with_row(plan, 3, section="Timing", reference="pugd_20")
     values = {"pugd_30": (0.9, 0.9, 0.9), "pugd_20": (0.5, 0.6, 0.6), "pugdt_5_20": (0.6, 0.6, 0.7)}
     table = small_table(tmp_path, values, plan)
     row = row_of(table, "pugdt_5_20")
@@ -181,14 +187,13 @@ def test_runs_that_are_not_asked_for_are_left_out(tmp_path):
 
 def test_a_reference_outside_the_rows_is_an_error(plan):
     with pytest.raises(PerturbError, match="pugd_99"):
-        tables.build(plan | {"reference": "pugd_99"}, runs.collect([]))
+        tables.build(replace(plan, reference="pugd_99"), runs.collect([]))
 
 
 def test_the_csv_reads_back_and_the_files_are_the_same_bytes(table, plan, records, tmp_path):
     def write(folder, table):
-        paths = {kind: folder / f"digits.{kind}" for kind in ("csv", "md", "tex")}
-        formats.write(table, **paths)
-        return {kind: path.read_bytes() for kind, path in paths.items()}
+        printers.write(display.table_of(table), folder)
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
 
     first = write(tmp_path / "a", table)
     assert write(tmp_path / "b", tables.build(plan, runs.collect(records[::-1]))) == first
@@ -199,20 +204,45 @@ def test_the_csv_reads_back_and_the_files_are_the_same_bytes(table, plan, record
         tables.read(tmp_path / "a" / "digits.csv", small_plan())
 
 
-def test_markdown_and_latex_have_a_row_a_method(table, plan):
-    markdown, latex = formats.markdown(table), formats.latex(table)
-    for row in plan["rows"]:
-        assert f"| `{row['method']}`" in markdown
-        assert formats.method_tex(row["method"]) in latex
-    widths = {line.count("|") for line in markdown.splitlines() if line.startswith("|")}
-    assert len(widths) == 1
-    assert r"\begin{longtable}" in latex
-    assert "93.53" in latex
+def test_the_four_forms_say_the_same_of_every_method(table, plan):
+    made = display.table_of(table)
+    by_form = {
+        "md": forms.of_markdown(printers.markdown(made)),
+        "html": forms.of_html(printers.html(made)),
+        "tex": [row for row in forms.of_latex(printers.latex(made))[0] if len(row) > 1],
+    }
+    for found in by_form.values():
+        assert len(found) == len(plan.rows)
+    for number, row in enumerate(display.rows(table)):
+        said = {form: " ".join(rows[number]) for form, rows in by_form.items()}
+        for form, text in said.items():
+            assert text.startswith(row.method), form
+            assert row.label in text and row.seeds in text, form
+            if not row.finished:
+                assert row.status in text, form
+                continue
+            for number_of in ("last", "last_interval", "difference", "difference_interval"):
+                assert getattr(row, number_of) in text, (form, number_of)
+            for text_of in ("best", "detectable", "gradients", "trigger", "published", "p_holm"):
+                assert getattr(row, text_of) in text, (form, text_of)
+        assert (row.verdict in said["md"] and row.verdict in said["html"]) or not row.finished
+
+
+def test_latex_prints_every_remark_below_and_explains_its_marks(table):
+    text = printed(table, "latex")
+    _, notes = forms.of_latex(text)
+    frame = table.frame[table.frame["seeds_finished"] > 0]
+    remarks = {remark for remark in frame["remarks"] if remark}
+    unfinished = {status for status in frame["status"] if status != "finished"}
+    assert remarks | unfinished <= set(notes.values())
+    assert "93.53" in text
 
 
 def test_texts_for_latex_are_escaped():
-    assert formats.escape("50 % of a_b & {c} #1 <2") == (r"50 \% of a\_b \& \{c\} \#1 \textless{}2")
-    assert formats.prose("see pugd_30. And not_ this") == (
+    assert printers.escape("50 % of a_b & {c} #1 <2") == (
+        r"50 \% of a\_b \& \{c\} \#1 \textless{}2"
+    )
+    assert printers.prose("see pugd_30. And not_ this") == (
         r"see \texttt{pugd\_\allowbreak{}30}. And not\_ this"
     )
 
@@ -265,8 +295,9 @@ def test_verdicts_follow_the_corrected_p_values(tmp_path):
     assert not pd.isna(frame.loc["gsam_0.05_0.01_30", "p_value"])
     assert pd.isna(frame.loc["gsam_0.05_0.01_30", "p_value_holm"])
     assert "no verdict: gsam_0.05_0.01_30" in " ".join(table.warnings)
-    assert r"\uparrow" in formats.latex(table) and "**better**" in formats.markdown(table)
-    wide = tables.build(plan | {"equivalence_margin": 8.0}, table_runs(tmp_path))
+    assert r"$\uparrow$ better" in printed(table, "latex")
+    assert "**better** p" in printed(table, "markdown")
+    wide = tables.build(replace(plan, equivalence_margin=8.0), table_runs(tmp_path))
     verdicts = wide.frame.set_index("method")["verdict"]
     assert verdicts["sam_0.05_30"] == "equivalent"
     assert verdicts["ugd_30"] == "better within margin"
@@ -278,7 +309,7 @@ def table_runs(folder):
 
 def test_seeds_that_are_not_shared_are_compared_unpaired_and_said_so(tmp_path):
     plan = small_plan(("sgd_30", "pugd_30"))
-    plan["rows"][0]["seeds"] = [5, 6, 7]
+    plan = with_row(plan, 0, seeds=(5, 6, 7))
     for seed, accuracy in enumerate((0.90, 0.91, 0.93)):
         write_run(tmp_path, "pugd_30", seed, accuracy=accuracy)
         write_run(tmp_path, "sgd_30", seed + 5, accuracy=accuracy + 0.1 * (1 + seed))
@@ -315,3 +346,94 @@ def test_spreads_that_differ_are_a_warning(tmp_path):
     assert "The spread between seeds differs" in " ".join(table.warnings)
     assert table.frame["pooled_difference_to_pugd_30_ci95_low"].isna().all()
     assert set(table.frame["minimum_detectable_difference_sd"]) == {"", "own"}
+
+
+ERROR = Measure(
+    name="made_up_error",
+    words="made-up error",
+    unit="mm",
+    difference_unit="mm",
+    factor=1000.0,
+    digits=1,
+    larger_is_better=False,
+)
+
+
+@pytest.fixture(scope="module")
+def of_error(tmp_path_factory):
+    """The table of a measure of which less is better; ugd has clearly less of it than pugd."""
+    folder = tmp_path_factory.mktemp("error")
+    random = np.random.default_rng(0)
+    plan = small_plan(
+        ("pugd_30", "ugd_30", "samx1_30", "sam_0.05_30"),
+        range(5),
+        measure=ERROR,
+        sgd="",
+        published="",
+        equivalence_margin=2.0,
+    )
+    level = {"pugd_30": 0.5, "ugd_30": 0.3, "samx1_30": 0.9, "sam_0.05_30": 0.5}
+    paths = [
+        write_run(
+            folder,
+            method,
+            seed,
+            series={"made_up_error": value + 0.01 * seed + 1e-4 * random.normal()},
+        )
+        for method, value in level.items()
+        for seed in range(5)
+    ]
+    return tables.build(plan, runs.collect(paths)), paths
+
+
+def test_where_less_is_better_a_smaller_number_is_better(of_error):
+    table, _ = of_error
+    verdicts = table.frame.set_index("method")["verdict"].to_dict()
+    assert verdicts == {
+        "pugd_30": "reference",
+        "ugd_30": "better",
+        "samx1_30": "worse",
+        "sam_0.05_30": "equivalent",
+    }
+    assert row_of(table, "ugd_30")["difference_to_pugd_30_mean"] < 0
+    assert row_of(table, "ugd_30")["equivalence_margin"] == 2.0 / 1000
+
+
+def test_another_measure_has_its_own_columns_and_units(of_error):
+    table, _ = of_error
+    assert not any("accuracy" in name or "relative_to_sgd" in name for name in table.frame)
+    row = row_of(table, "pugd_30")
+    assert row["last_epoch_made_up_error_mean"] == pytest.approx(0.52, abs=1e-3)
+    shown = {row.method: row for row in display.rows(table)}
+    assert shown["pugd_30"].last == f"{1000 * row['last_epoch_made_up_error_mean']:.1f}"
+    assert shown["ugd_30"].difference.startswith("−20") or shown["ugd_30"].difference[1:4] == "199"
+    said = display.caption(table)
+    assert said.startswith("Made-up error (mm) of cnn") and "Smaller is better." in said
+    assert "accuracy" not in said and "margin of 2 mm" in said
+    assert "made-up error against the reference" in row_of(table, "ugd_30")["family"]
+
+
+def test_a_run_without_the_measure_is_one_message(of_error, tmp_path):
+    table, _ = of_error
+    path = write_run(tmp_path, "pugd_30", 0)
+    with pytest.raises(PerturbError, match="has no last made_up_error") as error:
+        tables.build(table.plan, runs.collect([path]))
+    assert str(path) in str(error.value)
+
+
+def test_columns_stand_where_the_plan_has_something_for_them(tmp_path):
+    values = {"sgd_30": (0.9, 0.91), "pugd_30": (0.9, 0.9)}
+    plan = small_plan(tuple(values), sgd="", published="", protocol="", also=())
+    table = small_table(tmp_path, values, plan)
+    for name in ("trigger_epoch", "notebook_accuracy", "final_train_loss_mean"):
+        assert name not in table.frame
+    assert not any(name.startswith("best_epoch") for name in table.frame)
+    heads = [column.head for column in display.table_of(table).columns]
+    assert heads == [
+        *("Method", "Seeds", "Accuracy, last epoch", "Difference to pugd_30"),
+        *("Verdict, p after Holm", "Detectable"),
+    ]
+
+
+def test_a_plan_reads_back_from_its_values(plan):
+    assert type(plan).of(json.loads(json.dumps(plan.values()))) == plan

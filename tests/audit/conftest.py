@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from perturb.audit.plan import plan
 from perturb.audit.study import build
 from perturb.config import Config
 
@@ -19,4 +20,4 @@ def notebook(real_data):
     files = ("config/studies/rts.yaml", "config/config.yaml")
     study, rest = (yaml.safe_load((ROOT / file).read_text(encoding="utf-8")) for file in files)
     config = Config(study | rest | {"data_root": str(real_data)}, ROOT / "config" / "schema.yaml")
-    return build(config.audit("cv_rts"))
+    return build(plan(config, "cv_rts"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from perturb.config import AuditPlan
+from perturb.audit.plan import AuditPlan
 
 
 def write(path: Path, accuracy, train_loss=None, **others) -> Path:

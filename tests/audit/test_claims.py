@@ -3,8 +3,8 @@
 import pytest
 from scipy import stats
 
+from perturb.audit.plan import ClaimAsked, GivenNoise, Published
 from perturb.audit.study import build
-from perturb.config import ClaimAsked, GivenNoise, Published
 from perturb.errors import PerturbError
 
 from .folders import make_plan, rising, write

@@ -55,7 +55,11 @@ def test_runs_to_resolve_have_the_power_asked_for():
         one, two = random.normal(0.004, 0.0023, (n, 4000)), random.normal(0, 0.0023, (n, 4000))
         power.append((stats.ttest_ind(one, two).pvalue < 0.05).mean())
     assert power[0] < 0.81 and power[1] > 0.79
-    assert floor_of("", 1e-5, 5).runs_to_resolve(0.004) == 2
+    for sd in np.geomspace(1e-6, 4e-4, 60):
+        assert floor_of("", sd, 5).runs_to_resolve(0.004) == 2
+    assert np.isfinite(
+        [floor_of("", s, 5).runs_to_resolve(0.004) for s in np.geomspace(4e-4, 1, 60)]
+    ).all()
 
 
 def test_what_counts_as_a_repeat(tmp_path):

@@ -66,7 +66,7 @@ def test_csv_and_json_of_other_shapes_give_the_same_curves(tmp_path):
 
 def test_percent_that_is_read_as_fractions_says_what_to_set(tmp_path):
     write(tmp_path / "pugd_20.json", 100 * rising(0.9))
-    _, findings = by_name(make_plan(tmp_path))
+    _, findings = by_name(make_plan(tmp_path, accuracy="fraction"))
     assert "set audits.mine.accuracy" in findings["pugd_20.json"].text
 
 
@@ -77,8 +77,8 @@ def test_values_that_are_no_numbers_and_unequal_lengths_are_findings(tmp_path):
     files, findings = by_name(make_plan(tmp_path))
     assert findings["pugd_20.json"].kind == "non_finite"
     assert "first at 5" in findings["pugd_20.json"].text
-    assert findings["ugd_20.json"].kind == "truncated"
-    assert len(files["ugd_20.json"].curves) == 15
+    assert findings["ugd_20.json"].kind == "other_series"
+    assert len(files["ugd_20.json"].accuracy) == 20
 
 
 def test_names_say_method_model_and_data_set(tmp_path):

@@ -152,3 +152,34 @@ def test_batches_are_the_same_on_a_gpu(random_images, augment):
     on_gpu = one_epoch(make_feed(images, labels, augment=augment, device="cuda"), 1)
     assert torch.equal(on_cpu[1], on_gpu[1].cpu())
     torch.testing.assert_close(on_cpu[0], on_gpu[0].cpu(), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("augment", ["standard", "cv_rts", "none"])
+@pytest.mark.parametrize("shuffle", [None, False])
+def test_true_labels_come_in_the_order_of_the_batches(random_images, augment, shuffle):
+    """Labels are the images' own numbers, so that a batch says which images it has."""
+    images, _ = random_images(150, 8, 1)
+    numbers = np.arange(150)
+    true = np.random.default_rng(0).permutation(150)
+    feed = make_feed(images, numbers, augment=augment, shuffle=shuffle, true_labels=true)
+    for epoch in (0, 1):
+        seen = []
+        for (inputs, given), of_batch in zip(
+            feed.epoch(epoch), feed.true_labels(epoch), strict=True
+        ):
+            assert len(inputs) == len(of_batch) and of_batch.dtype == torch.int64
+            assert torch.equal(of_batch, torch.as_tensor(true)[given])
+            seen += given.tolist()
+        assert sorted(seen) == list(range(150))
+        assert (seen == sorted(seen)) == (augment != "standard" or shuffle is False)
+
+
+def test_true_labels_change_no_batch_and_are_none_without_noise(random_images):
+    images, labels = random_images(150, 8, 1)
+    plain = make_feed(images, labels, augment="standard")
+    noisy = make_feed(images, labels, augment="standard", true_labels=labels[::-1].copy())
+    assert plain.true_labels(0) is None
+    for first, second in zip(plain.epoch(3), noisy.epoch(3), strict=True):
+        assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
+    with pytest.raises(ValueError, match="149 true labels, 150 labels"):
+        make_feed(images, labels, true_labels=labels[:149])

@@ -12,6 +12,7 @@ from perturb.figures import landscape, style
 from perturb.figures.catalogue import LANDSCAPES
 from perturb.figures.contours import make_scale, number
 from perturb.figures.landscape import material
+from tests.analysis.study import make_plan
 from tests.figures.test_figures import texts
 from tests.landscape.planes import make_plane, make_trajectory
 
@@ -77,8 +78,7 @@ def filled(axes):
 
 def test_the_catalogue_has_the_words_of_every_figure():
     assert list(LANDSCAPES) == list(landscape.FIGURES)
-    plan = {"reference": "sgd_30", "protocol": "holdout", "scale": "smoke", "dataset": "digits",
-            "model": "cnn"}  # fmt: skip
+    plan = make_plan(reference="sgd_30", protocol="holdout", scale="smoke", normalisation="filter")
     for entry in LANDSCAPES.values():
         assert entry.caption(plan).startswith("Smoke run") and "{" not in entry.caption(plan)
 

@@ -1,51 +1,16 @@
-"""A job that was cut off goes on after the last estimate that it had finished."""
+"""Estimates are read back where they belong to the job, and made anew where they do not."""
 
 import pytest
 import torch
 
-from perturb.gradients import kept, toy
+from perturb.gradients import kept
 from perturb.gradients.kept import Kept
-
-from .conftest import NAMES, run
+from perturb.jobs.packs import FINISHED
 
 
 @pytest.fixture
 def keep_all(monkeypatch):
     monkeypatch.setattr(kept, "KEEP_SECONDS", -1.0)
-
-
-class Killed(BaseException):
-    pass
-
-
-@pytest.mark.usefixtures("keep_all")
-def test_a_toy_goes_on_to_the_same_bytes(smoke, records, tmp_path, monkeypatch, capsys):
-    made, estimates = [], toy.estimates
-
-    def counted(*given):
-        made.append(given)
-        return estimates(*given)
-
-    def killed(*given):
-        if len(made) == 3:
-            raise Killed
-        return counted(*given)
-
-    arguments = (smoke.toys[0], smoke.seeds[0])
-    monkeypatch.setattr(toy, "estimates", killed)
-    with pytest.raises(Killed):
-        run(*arguments, tmp_path / "cut", tmp_path / "state")
-    assert len(list((tmp_path / "state").iterdir())) == 3
-    capsys.readouterr()
-    monkeypatch.setattr(toy, "estimates", counted)
-    run(*arguments, tmp_path / "whole")
-    whole = len(made) - 3
-    record = run(*arguments, tmp_path / "resumed", tmp_path / "state")
-    assert len(made) - 3 - whole == whole - 3
-    assert capsys.readouterr().err.count("made before") == 3
-    assert not (tmp_path / "state").exists()
-    for name in set(NAMES) - {"timing.csv"}:
-        assert record.with_name(name).read_bytes() == records[0].with_name(name).read_bytes()
 
 
 @pytest.mark.usefixtures("keep_all")
@@ -66,3 +31,20 @@ def test_what_is_damaged_or_of_something_else_is_made_anew(tmp_path, capsys):
 def test_what_is_soon_made_again_is_not_written(tmp_path):
     Kept(tmp_path / "state")("one", lambda: {"gradient": torch.ones(2)})
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.usefixtures("keep_all")
+def test_a_finished_job_forgets_or_marks_what_it_kept(tmp_path):
+    folder = tmp_path / "states" / "one"
+    (tmp_path / "other").touch()
+    keeper = Kept(folder, {"seed": 0})
+    keeper("one", lambda: {"gradient": torch.ones(2)})
+    assert keeper.count == 1
+    keeper.finish(keep=True)
+    assert (folder / FINISHED).exists() and keeper.count == 1
+    again = Kept(folder, {"seed": 0})
+    _, seconds = again("one", lambda: pytest.fail("it was made before"))
+    assert again.found_seconds == seconds > 0
+    again.finish()
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+    Kept().finish()

@@ -108,6 +108,15 @@ def test_a_run_on_the_cpu_takes_no_slot():
         assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
+def test_a_slurm_job_without_a_gpu_says_that_it_has_none(monkeypatch, capsys):
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    with leased_gpu(device="cpu"):
+        assert capsys.readouterr().err == ""
+    with leased_gpu() as gpu:
+        assert gpu is None
+        assert "SLURM gave this job no GPU" in capsys.readouterr().err
+
+
 def test_a_slurm_job_uses_what_it_was_given(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     assert visible_gpus() == []

@@ -1,6 +1,7 @@
 """Which runs are short enough to share a cluster's job, and what their states become."""
 
 from perturb.jobs.packs import FINISHED, Packs, clear_finished_states
+from perturb.runs import Run
 
 
 def write_timing(results, method, seconds, seed=0, model="cnn"):
@@ -14,8 +15,10 @@ def write_timing(results, method, seconds, seed=0, model="cnn"):
 def test_a_pack_is_as_large_as_fits_into_the_wanted_time(tmp_path):
     write_timing(tmp_path, "sgd_4", [9.0, 1.0, 1.0, 1.0])  # the first epoch warms up
     packs = Packs(tmp_path, 100)
-    groups = {n: packs.group("digits", "cnn", f"sgd_{n}") for n in (1, 2, 5, 10, 49, 50, 51)}
-    assert packs.took("digits", "cnn", "sgd_30") == 30
+    groups = {
+        n: packs.group(Run("digits", "cnn", f"sgd_{n}", 0)) for n in (1, 2, 5, 10, 49, 50, 51)
+    }
+    assert packs.took(Run("digits", "cnn", "sgd_30", 0)) == 30
     assert groups == {
         1: "packs_of_50",
         2: "packs_of_50",
@@ -29,8 +32,8 @@ def test_a_pack_is_as_large_as_fits_into_the_wanted_time(tmp_path):
 
 def test_what_was_not_timed_has_a_job_of_its_own(tmp_path):
     write_timing(tmp_path, "sgd_4", [1.0] * 4, model="resnet18")
-    assert Packs(tmp_path, 100).group("digits", "cnn", "sgd_2") is None
-    assert Packs(tmp_path, 0).group("digits", "resnet18", "sgd_2") is None
+    assert Packs(tmp_path, 100).group(Run("digits", "cnn", "sgd_2", 0)) is None
+    assert Packs(tmp_path, 0).group(Run("digits", "resnet18", "sgd_2", 0)) is None
 
 
 def test_a_rule_counts_by_its_own_time_or_by_the_slowest(tmp_path):
@@ -38,14 +41,14 @@ def test_a_rule_counts_by_its_own_time_or_by_the_slowest(tmp_path):
     write_timing(tmp_path, "sgd_2", [3.0, 3.0], seed=1)
     write_timing(tmp_path, "pugd_2", [4.0, 4.0])
     packs = Packs(tmp_path, 100)
-    took = {m: packs.took("digits", "cnn", m) for m in ("sgd_10", "pugd_10", "sam_0.05_10")}
+    took = {m: packs.took(Run("digits", "cnn", m, 0)) for m in ("sgd_10", "pugd_10", "sam_0.05_10")}
     assert took == {"sgd_10": 20, "pugd_10": 40, "sam_0.05_10": 40}
 
 
 def test_a_damaged_timing_is_passed_over(tmp_path):
     (write_timing(tmp_path, "sgd_2", [1.0]) / "timing.csv").write_text("epoch,secon")
     write_timing(tmp_path, "sgd_2", [2.0, 2.0], seed=1)
-    assert Packs(tmp_path, 100).took("digits", "cnn", "sgd_10") == 20
+    assert Packs(tmp_path, 100).took(Run("digits", "cnn", "sgd_10", 0)) == 20
 
 
 def test_states_go_with_the_record_that_was_made(tmp_path):

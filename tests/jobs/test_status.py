@@ -17,14 +17,21 @@ NOW = 1_000_000.0
 def begin(tmp_path):
     """Write a run's progress: `epochs` of 10 epochs, 2 s each, the last one `ago` seconds ago."""
 
-    def make(name, epochs=0, ago=0.0, end=None, record=None, said=""):
+    def make(name, epochs=0, ago=0.0, end=None, record=None, said="", measure="mAP"):
         log = tmp_path / "logs" / "runs" / f"digits/cnn/{name}/seed0.log"
         log.parent.mkdir(parents=True)
         log.write_text(said)
         first = NOW - ago - 2 * epochs
         lines = [{"start": 0, "of": 10, "time": first}]
         lines += [
-            {"epoch": e, "of": 10, "test_accuracy": e / 10, "seconds": 2, "time": first + 2 * e + 2}
+            {
+                "epoch": e,
+                "of": 10,
+                "measures": {"train_loss": 1.0, measure: e / 10},
+                "shown": measure,
+                "seconds": 2,
+                "time": first + 2 * e + 2,
+            }
             for e in range(epochs)
         ]
         lines += [{"end": end, "message": "why it ended", "time": NOW}] if end else []
@@ -65,13 +72,34 @@ def test_each_state_is_told_from_the_files(begin, tmp_path):
     assert text.splitlines()[-1].startswith(summary)
 
 
+def test_each_run_shows_its_own_measure(begin, tmp_path):
+    begin("classifier_10", 5, ago=1, measure="test_accuracy")
+    begin("toy_10", 8, ago=1, measure="loss_decrease")
+    begin("first_10")
+    runs = found(tmp_path)
+    assert runs["toy_10"].shown == "loss_decrease"
+    assert runs["toy_10"].curve == tuple(e / 10 for e in range(8))
+    assert (runs["first_10"].shown, runs["first_10"].curve) == ("", ())
+    text = status.table(list(runs.values()))
+    assert "5/10  test accuracy 0.4000  " in text and "8/10  loss decrease 0.7000  " in text
+
+
+def test_a_finished_run_whose_method_no_longer_parses_says_so(begin, tmp_path):
+    begin("foo_2", 2, record={"status": "ok"})
+    begin("pugd_2", 2, record={"status": "ok"})
+    runs = found(tmp_path)
+    assert runs["foo_2"].state == "done" and runs["pugd_2"].note == ""
+    assert "no method of today: method 'foo_2': 'foo' does not parse" in runs["foo_2"].note
+    assert "foo" in status.table(list(runs.values()))
+
+
 def test_epochs_trained_twice_are_read_once(tmp_path):
     path = tmp_path / "seed0.progress.jsonl"
     progress = Progress(path, 4)
     for first, last in ((0, 3), (2, 3)):
         progress.start(first)
         for epoch in range(first, last):
-            progress.epoch({"epoch": epoch, "train_loss": 1.0, "test_accuracy": 0.5}, 1.0)
+            progress.epoch(epoch, {"train_loss": 1.0, "mAP": 0.5}, "mAP", 1.0)
     with path.open("a") as file:
         file.write('{"epoch": 3, "of": 4, "train_l')
     progress.start(3)
@@ -84,8 +112,7 @@ def test_epochs_trained_twice_are_read_once(tmp_path):
 
 def test_it_needs_no_torch_and_names_a_folder_that_is_not_there(tmp_path):
     check = (
-        "import sys, perturb.jobs.status;"
-        "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+        "import sys, perturb.jobs.status;sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
     command = [sys.executable, "-m", "perturb.jobs.status", str(tmp_path / "nowhere")]

@@ -133,6 +133,45 @@ def test_a_state_of_something_else_or_damaged_is_said_and_not_used(
     np.testing.assert_array_equal(found.loss, plane.compute(surface, grid, grid, ATTRIBUTES).loss)
 
 
+@pytest.mark.parametrize(
+    "other", ["weights", "buffer", "images", "directions", "loss", "batch_norm", "precision"]
+)
+def test_rows_of_another_surface_are_said_and_not_used(tmp_path, monkeypatch, capsys, other):
+    """Whoever computes planes without the workflow names nothing of what they are of."""
+    monkeypatch.setattr(plane, "SAVE_SECONDS", -1.0)
+    grid, state = plane.symmetric_grid(3), tmp_path / "rows.npz"
+    model, data, options = network().float(), [(x.float(), y) for x, y in batches(7)], {}
+    directions = pair(model)
+    with Surface(model, data, *directions) as surface:
+        surface.at(1.0, 1.0)  # the weights are elsewhere when the hash is taken
+        plane.compute(surface, grid, grid, {"what": "mine"}, state=state)
+        assert surface.sha256() == Surface(network().float(), data, *directions).sha256()
+    with torch.no_grad():
+        if other == "weights":
+            next(model.parameters()).view(-1)[0] += 1e-3
+        elif other == "buffer":
+            next(b for b in model.buffers() if b.is_floating_point())[0] += 1e-3
+        elif other == "images":
+            data[0][1][0] = (data[0][1][0] + 1) % 3
+        elif other == "directions":
+            directions = directions[::-1]
+        elif other == "loss":
+            options = {"loss_function": torch.nn.CrossEntropyLoss(label_smoothing=0.1)}
+        else:
+            options = {"batch_norm": {"batch_norm": "reestimated"}}.get(
+                other, {"precision": torch.bfloat16}
+            )
+    with Surface(model, data, *directions, **options) as surface:
+        capsys.readouterr()
+        found = plane.compute(surface, grid, grid, {"what": "mine"}, state=state)
+        assert "surface_sha256 differ): starting anew" in capsys.readouterr().err
+        fresh = plane.compute(surface, grid, grid, {"what": "mine"})
+        again = plane.compute(surface, grid, grid, {"what": "mine"}, state=state)
+        assert "going on after 3 of 3 rows" in capsys.readouterr().err
+    np.testing.assert_array_equal(found.loss, fresh.loss)
+    np.testing.assert_array_equal(again.loss, fresh.loss)
+
+
 def test_planes_of_two_checkpoints_differ_in_the_same_directions():
     planes = []
     for seed in (0, 1):

@@ -1,14 +1,15 @@
-import json
-
 import pytest
 
-from perturb.analysis import formats, runs, tables
-from perturb.figures import registry, style
-from perturb.figures.material import gather
-from perturb.landscape import table as landscape_table
-from perturb.landscape.table import Checkpoint
-from perturb.report.material import chapters
-from tests.analysis.study import make_plan, write_study
+from perturb.analysis import printers
+from perturb.analysis.parts import comparison_parts
+from perturb.figures.style import save
+from perturb.files import read_json
+from perturb.landscape.files import write_plane
+from perturb.landscape.parts import parts as landscape_parts
+from perturb.runs import Run
+from perturb.studies.rts.figures import SCHEDULES
+from perturb.study import Page, load
+from tests.analysis.study import chapter_of, make_plan, write_study
 from tests.landscape.planes import make_plane
 
 
@@ -18,29 +19,56 @@ def plan():
 
 
 @pytest.fixture(scope="session")
-def results(tmp_path_factory, plan):
-    """A results folder with a table and two figures."""
+def chapter(plan):
+    """The chapter of a made-up study: its table, that of its landscapes, two figures, a page."""
+    run = Run("digits", "cnn", "sgd_30", 0)
+    landscapes = landscape_parts(
+        plan,
+        planes=[f"landscapes/{run}/plane0.npz"],
+        trajectories=[],
+        curvatures=[],
+        records=[run.record],
+        flat_margin=0.1,
+        stem="landscape_digits",
+        sharpness=False,
+    )
+    records = [run.record for run in plan.runs() if run.method != "gsam_0.05_0.01_30"]
+    listed = comparison_parts(plan, records, {"schedules": SCHEDULES})
+    cuts = [part for part in landscapes if part.kind == "table" or part.name == "landscape_cuts"]
+    pages = (Page("sgd_30, seed 0", f"landscapes/{run}/plane0.html"),)
+    return chapter_of(plan, parts=(*listed, *cuts), pages=pages)
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory, plan, chapter):
+    """A results folder with everything that the chapter is made of, each part by its maker."""
     folder = tmp_path_factory.mktemp("results")
-    records = write_study(folder, plan, missing=("gsam_0.05_0.01_30",))
-    table = tables.build(plan, runs.collect(records))
-    names = {kind: folder / "tables" / f"digits.{kind}" for kind in ("csv", "md", "tex")}
-    formats.write(table, **names)
-    material = gather(plan, records)
-    for name in ("schedules", "curves_scale"):
-        for kind in ("pdf", "png"):
-            path = folder / "figures" / "digits" / f"{name}.{kind}"
-            style.save(registry.draw(name, material), path)
-    checkpoint = Checkpoint("sgd_30", 0, {0: make_plane(lambda x, y: 0.1 + x * x + y * y, 11)})
-    scalars = {
-        kind: folder / "tables" / f"landscape_digits.{kind}" for kind in ("csv", "md", "tex")
-    }
-    landscape_table.write(landscape_table.build([checkpoint]), **scalars, dataset="digits")
+    write_study(folder, plan, missing=("gsam_0.05_0.01_30",))
+    record = read_json(folder / Run("digits", "cnn", "sgd_30", 0).record)
+    known = {"versions": {"torch": "2"}, "code_sha256": "e" * 64}
+    plane = make_plane(
+        lambda x, y: 0.1 + x * x + y * y,
+        11,
+        checkpoint_sha256=record["sha256"]["final_weights"],
+        **known,
+    )
+    write_plane(folder / "landscapes/digits/cnn/sgd_30/seed0/plane0.npz", plane)
+    for part in chapter.parts:
+        make_part(folder, chapter, part)
     return folder
 
 
-@pytest.fixture
-def found(results, plan):
-    figures = sorted((results / "figures" / "digits").iterdir())
-    names = [results / "tables" / f"{name}.csv" for name in ("digits", "landscape_digits")]
-    page = results / "landscapes/digits/cnn/sgd_30/seed0/plane0.html"
-    return chapters(json.dumps([plan]), names, figures, [page])
+def make_part(folder, chapter, part):
+    """Make one part of a chapter and write its files, as the workflow's rules do."""
+    inputs = {
+        kind: [folder / path for path in paths if (folder / path).exists()]
+        for kind, paths in part.inputs.items()
+    }
+    made = load(part.make)(part.settings, inputs, folder)
+    stem = chapter.stem(part)
+    if part.kind == "table":
+        assert made.name == stem
+        printers.write(made, folder / "tables")
+    else:
+        for kind in ("pdf", "png"):
+            save(made, folder / "figures" / chapter.name / f"{part.name}.{kind}")

@@ -2,15 +2,17 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 
+from perturb.analysis import display, printers, runs, tables
 from perturb.errors import PerturbError
-from perturb.report import html, section
-from perturb.report.material import chapters
-from perturb.report.results import Results
-from perturb.report.sentences import findings, what_was_run
+from perturb.report import html, section, words
+from perturb.study import Chapter, Part
+from tests.analysis.study import make_plan, make_row, write_study
 
 VOID = {"meta", "img", "br", "line", "circle"}
 
@@ -38,9 +40,18 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def test_the_report_holds_everything_and_needs_no_network(found, plan, results):
+@pytest.fixture
+def table(results, plan):
+    return tables.read(results / "tables" / "digits.csv", plan)
+
+
+def words_of(path):
+    return " ".join(" ".join(Page(path.read_text(encoding="utf-8")).words).split())
+
+
+def test_the_report_holds_everything_and_needs_no_network(chapter, plan, results):
     path = results / "report.html"
-    html.write(Results(found), path)
+    html.write([chapter], path, title=plan.title)
     text = path.read_text(encoding="utf-8")
     page = Page(text)
     assert not page.stack
@@ -52,38 +63,50 @@ def test_the_report_holds_everything_and_needs_no_network(found, plan, results):
         "tables/landscape_digits.provenance.csv",
     }
     assert "url(" not in text and "@import" not in text
-    words = " ".join(" ".join(page.words).split())
-    for row in plan["rows"]:
-        assert row["method"] in words
-    assert "flat area" in words and "nan" not in words.split()
-    for said in ("not run (0 of 3)", "not asked for", "diverged 1 of 3 (seed 2 at step 143)"):
-        assert said in words
-    assert words.index("What limits these numbers") < words.index("Every method")
+    said = " ".join(" ".join(page.words).split())
+    for row in plan.rows:
+        assert row.method in said
+    assert "Flat area" in said and "nan" not in said.split()
+    for status in ("not run (0 of 3)", "not asked for", "diverged 1 of 3 (seed 2 at step 143)"):
+        assert status in said
+    assert said.index("What limits these numbers") < said.index("Every method")
     assert text.count("data:image/png;base64,") == 2
-    assert "d" * 64 in words
+    assert "d" * 64 in said
+    assert f"/{plan.runs()[0].record}" in said
 
 
-def test_the_same_results_make_the_same_bytes_without_dates(found, results):
+def test_the_same_results_make_the_same_bytes_without_dates(chapter, results):
     for part in ("a", "b"):
-        html.write(Results(found), results / f"{part}.html")
-        section.write(Results(found), results / f"{part}.tex")
+        html.write([chapter], results / f"{part}.html")
+        section.write([chapter], results / f"{part}.tex")
     for kind in ("html", "tex"):
         text = (results / f"a.{kind}").read_bytes()
         assert text == (results / f"b.{kind}").read_bytes()
         assert not re.search(rb"20[2-9]\d-\d\d-\d\d", text)
 
 
-def test_a_smoke_run_says_so_first(found, results):
-    table = found[0].table
+def test_a_chapter_reads_back_from_its_values(chapter, results):
+    again = Chapter.of(json.loads(json.dumps(chapter.values())))
+    assert html.render([again], results) == html.render([chapter], results)
+    assert (again.name, again.measure, again.runs) == (chapter.name, chapter.measure, chapter.runs)
+
+
+def test_chapters_that_are_not_asked_for_are_left_out(chapter, results):
+    second = replace(chapter, name="second", asked=False)
+    assert html.render([chapter, second], results) == html.render([chapter], results)
+    assert section.render([second], results).count("subsection") == 0
+
+
+def test_a_smoke_run_says_so_first(chapter, results, table):
+    html.write([replace(chapter, scale="smoke")], results / "smoke.html")
+    said = words_of(results / "smoke.html")
+    assert said.index("Smoke run.") < said.index("Every method")
     table.frame["scale"] = "smoke"
-    html.write(Results(found), results / "smoke.html")
-    words = " ".join(Page((results / "smoke.html").read_text()).words)
-    assert words.index("Smoke run.") < words.index("Every method")
-    assert what_was_run(table).startswith("Smoke run, not a result")
+    assert words.what_was_run(table).startswith("Smoke run, not a result")
 
 
-def test_the_findings_come_from_the_numbers(found):
-    said = " ".join(findings(found[0].table))
+def test_the_findings_come_from_the_numbers(table):
+    said = " ".join(words.findings(table))
     assert "pugd_30 reached 98.52 ± 1.05 % test accuracy" in said
     assert "At equal gradient evaluations, the difference of sgd_60 to pugd_30 is −0.19" in said
     assert "no method differs from its reference at the 5 % level" in said
@@ -92,44 +115,66 @@ def test_the_findings_come_from_the_numbers(found):
     assert "Runs are missing of gsam_0.05_0.01_30." in said
 
 
-def test_significant_differences_are_named(found):
-    frame = found[0].table.frame
+def test_significant_differences_are_named(table):
+    frame = table.frame
     frame.loc[frame["method"] == "ugd_30", "verdict"] = "better"
-    said = " ".join(findings(found[0].table))
+    said = " ".join(words.findings(table))
     assert "Better: ugd_30 (+0.65)." in said
     assert "no method differs" not in said
 
 
-def test_without_a_reference_nothing_is_compared(found):
-    frame = found[0].table.frame
+def test_without_a_reference_nothing_is_compared(table):
+    frame = table.frame
     frame.loc[frame["method"] == "pugd_30", "last_epoch_test_accuracy_mean"] = float("nan")
-    assert "nothing is compared" in findings(found[0].table)[0]
+    assert "nothing is compared" in words.findings(table)[0]
 
 
-def test_difference_bars_lie_inside_the_picture(found):
-    bars = html.difference_bars(found[0].table)
-    assert bars["pugds_isin_3_0.8_30"]["mean"] == 60
-    assert all(0 <= value <= 120 for bar in bars.values() for value in bar.values())
+def test_the_words_are_told_from_the_csv_alone(chapter, results, table):
+    frame = pd.read_csv(results / "tables" / "digits.csv", keep_default_na=False, na_values=[""])
+    found = words.comparison(chapter.settings, {"": frame})
+    assert list(found.findings) == words.findings(table)
+    assert list(found.warnings) == table.warnings
+    assert found.facts["SHA-256 of the data"] == "d" * 64
+    assert found.facts["Protocol"] == "from400"
+
+
+def test_only_what_has_no_warning_is_called_clean(chapter, results, table, tmp_path):
+    said = "Every run that was asked for finished"
+    assert table.warnings and said not in words.comparison(chapter.settings, {"": table.frame}).what
+    plan = make_plan(rows=(make_row("pugd_30"), make_row("sgd_30")), sgd_double="")
+    found = tables.build(plan, runs.collect(write_study(tmp_path, plan)))
+    assert not found.warnings
+    assert said in words.comparison({"plan": plan.values()}, {"": found.frame}).what
+
+
+def test_difference_bars_lie_inside_the_picture(table):
+    bars = display.difference_bars(table)
+    assert bars["pugds_isin_3_0.8_30"][0] == 0
+    assert all(-1 <= value <= 1 for bar in bars.values() for value in bar)
     assert "pugd_30" not in bars
 
 
-def test_a_missing_table_is_one_message(plan):
-    with pytest.raises(PerturbError, match="no table of digits"):
-        chapters(json.dumps([plan]), [], [])
+@pytest.mark.parametrize("kind", ["table", "figure"])
+def test_a_missing_part_is_one_message(chapter, results, kind):
+    part = Part(name="other", kind=kind, make="a:b", inputs={})
+    with pytest.raises(PerturbError, match=r"other.*missing, and the results section shows it"):
+        html.render([replace(chapter, parts=(*chapter.parts, part))], results)
 
 
-def test_the_section_names_tables_and_figures_relative_to_itself(found, results):
-    section.write(Results(found), results / "section.tex")
+def test_the_section_names_tables_and_figures_relative_to_itself(chapter, results):
+    section.write([chapter], results / "section.tex")
     text = (results / "section.tex").read_text()
     assert r"\input{\perturbresults/tables/digits.tex}" in text
     assert r"{\perturbresults/figures/digits/schedules.pdf}" in text
+    assert r"\ref{tab:digits}" in text
+    assert r"\label{tab:digits}" in (results / "tables/digits.tex").read_text()
     assert str(results) not in text
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
 @pytest.mark.parametrize("alone", [True, False])
-def test_the_section_compiles(found, results, alone):
-    section.write(Results(found), results / "section.tex")
+def test_the_section_compiles(chapter, results, alone):
+    section.write([chapter], results / "section.tex")
     main = "section"
     if not alone:
         main = "paper"
@@ -146,4 +191,27 @@ def test_the_section_compiles(found, results, alone):
     )
     assert run.returncode == 0, run.stdout[-2000:]
     assert (results / f"{main}.pdf").stat().st_size > 10_000
-    assert "Overfull" not in run.stdout or alone is False
+    assert not alone or not re.search(r"Overfull \\hbox", run.stdout)
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
+def test_the_widest_table_is_no_wider_than_a_page(table, results):
+    """Every column, verdicts of the longest marks, p-values at their longest."""
+    frame = table.frame
+    others = (frame["seeds_finished"] > 0) & (frame["method"] != "pugd_30")
+    frame.loc[others, "verdict"] = "worse within margin"
+    frame.loc[others, "p_value_holm"] = 1e-9
+    (results / "wide.tex").write_text(printers.latex(display.table_of(table)))
+    head = section.render([], results).partition(r"\section{Results}")[0]
+    (results / "alone.tex").write_text(head + "\\input{wide.tex}\n\\end{document}\n")
+    for _ in range(3):  # until longtable knows its widths
+        run = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "alone.tex"],
+            cwd=results,
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+    assert run.returncode == 0, run.stdout[-2000:]
+    found = re.findall(r"Overfull \\hbox \((.*?)pt too wide", run.stdout)
+    assert not found

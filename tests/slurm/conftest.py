@@ -80,7 +80,7 @@ class SlurmCheckout:
     def before_training(self, code: str) -> None:
         """Have every training job run `code` first; `attempt(name)` counts its calls in a file."""
         counter = f"""
-            import os, signal, sys, time
+            import json, os, signal, sys, time
             from pathlib import Path
 
             def attempt(name):
@@ -90,7 +90,7 @@ class SlurmCheckout:
                     file.seek(0)
                     return len(file.readlines())
 
-            method = given.specification.method
+            method = json.loads(given.specification)["method"]
         """
         added = textwrap.dedent(counter) + textwrap.dedent(code)
         before, parsed, after = self.unchanged.partition("\ngiven = parser.parse_args()\n")

@@ -4,26 +4,28 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import replace
 
 import pytest
 import torch
+from msgspec.structs import replace
 from safetensors.torch import load_file
 
 from perturb import models, optim
-from perturb.config import RunSpecification
 from perturb.data import load
-from perturb.data.feeding import Feed
+from perturb.data.feeding import Feed, make_feeds
+from perturb.data.protocol import make_splits
 from perturb.errors import PerturbError
+from perturb.runs import RunFiles
+from perturb.studies.rts.settings import RtsSpecification
 from perturb.train import run as run_module
+from perturb.train.classifier import evaluate, train_epoch
 from perturb.train.determinism import check_precision, make_deterministic
-from perturb.train.engine import evaluate, train_epoch
 from perturb.train.forward import forward_of
-from perturb.train.run import RunFiles, make_feeds, make_splits, run
+from perturb.train.run import run
 
 from .trainer import OUTPUTS
 
-SPECIFICATION = RunSpecification("digits", "cnn", "pugd_4", 0)
+SPECIFICATION = RtsSpecification(dataset="digits", model="cnn", method="pugd_4", seed=0)
 CPU = torch.device("cpu")
 OPTIONS = [{"precision": "bfloat16"}, {"channels_last": True}, {"compile": True}]
 needs_compiler = pytest.mark.skipif(
@@ -45,16 +47,14 @@ def forget_compiled():
 @pytest.fixture
 def make_run(inputs, tmp_path):
     def make(specification, name):
-        files = {key: tmp_path / name / file for key, file in OUTPUTS.items()}
-        run(specification, RunFiles(**inputs, **files), save_seconds=0)
+        run(specification, RunFiles(tmp_path / name, **inputs), save_seconds=0)
         return tmp_path / name
 
     return make
 
 
 def bytes_of(folder):
-    names = set(OUTPUTS.values()) - {"timing.csv", "checkpoints"}
-    return {name: (folder / name).read_bytes() for name in names}
+    return {name: (folder / name).read_bytes() for name in OUTPUTS}
 
 
 def test_without_options_it_is_the_model_itself():
@@ -87,7 +87,8 @@ def test_master_weights_gradients_and_momentum_stay_float32():
     images = torch.randint(0, 256, (60, 8, 8, 1), dtype=torch.uint8)
     feed = Feed(images, torch.randint(0, 10, (60,)), batch_size=20, mean=[0.5], std=[0.25])
     train_epoch(model, optimizer, feed, 0, forward_of(model, precision="bfloat16"))
-    kept = [*model.parameters(), *(p.grad for p in model.parameters()), optimizer.flat.velocity]
+    kept = [*model.parameters(), *(p.grad for p in model.parameters())]
+    kept += optimizer.flat.vectors.values()
     assert {tensor.dtype for tensor in kept} == {torch.float32}
     # They are no rounded ones: a bfloat16 has its last 16 bits zero.
     assert (optimizer.flat.weights.view(torch.int32) & 0xFFFF).count_nonzero() > 1000
@@ -114,8 +115,8 @@ def test_each_option_is_recorded_evaluated_alike_and_the_same_when_killed(
     assert record["last"]["train_loss"] == pytest.approx(plain["last"]["train_loss"], rel=0.2)
     assert reevaluated(whole, inputs, option) == record["last"]["test_loss"]
 
-    def interrupted(row, epochs):
-        if row["epoch"] == 2:
+    def interrupted(epoch, epochs, told):
+        if epoch == 2:
             raise KeyboardInterrupt
 
     forget_compiled()

@@ -8,19 +8,18 @@ import signal
 import subprocess
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
-from perturb import code, models
-from perturb.config import RunSpecification
+from perturb import models, studies
 from perturb.errors import PerturbError
 from perturb.models.weights import save_weights
+from perturb.runs import RunFiles
+from perturb.studies.rts.settings import RtsSpecification
 from perturb.train import run as run_module
-from perturb.train.run import RunFiles, run
+from perturb.train.run import run
 from perturb.train.state import StateFolder
-
-from .trainer import OUTPUTS
 
 KILLS = int(os.environ.get("PERTURB_KILLS", 5))
 # Root may write to read-only folders.
@@ -34,16 +33,18 @@ METHODS = (
     "pugdt_delta_6xi2mu0.1_t1",
     "pugdt_accrate_6v0.5_k2",
 )
-SPECIFICATION = RunSpecification("digits", "cnn", "pugd_6", 0, batch_size=200, checkpoint_every=2)
+SPECIFICATION = RtsSpecification(
+    dataset="digits", model="cnn", method="pugd_6", seed=0, batch_size=200, checkpoint_every=2
+)
 LONG = replace(SPECIFICATION, method="looksam_0.05_20", checkpoint_every=4)
 
 
 def train(job, inputs, specification=SPECIFICATION, save_seconds=60.0, keep_state=False):
     """Train in this process what a trainer would in its own."""
-    files = {name: job.folder / "run" / file for name, file in OUTPUTS.items()}
+    files = {"state": job.state, "progress": job.folder / "progress.jsonl"}
     run(
         specification,
-        RunFiles(**inputs, **files, state=job.state, progress=job.folder / "progress.jsonl"),
+        RunFiles(job.folder / "run", **inputs, **files),
         save_seconds=save_seconds,
         keep_state=keep_state,
     )
@@ -55,9 +56,9 @@ def signal_after(epochs, number=signal.SIGTERM):
     """Send this process a signal when an epoch has ended, before its state could be saved."""
     plain = run_module._print_progress
 
-    def stopping(row, of):
-        plain(row, of)
-        if row["epoch"] + 1 == epochs:
+    def stopping(epoch, of, told):
+        plain(epoch, of, told)
+        if epoch + 1 == epochs:
             os.kill(os.getpid(), number)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -227,9 +228,9 @@ def test_what_another_specification_left_is_refused(make_job, inputs, whole):
 
 def test_what_other_code_or_other_weights_left_is_refused(make_job, inputs, monkeypatch, tmp_path):
     job = stopped(make_job(SPECIFICATION), inputs, 4)
-    edited = code.of_training("cnn", "pugd_6") | {"perturb.optim.rules.pugd": "edited"}
+    edited = studies.code_of(SPECIFICATION) | {"perturb.optim.rules.pugd": "edited"}
     with monkeypatch.context() as patch:
-        patch.setattr(code, "of_training", lambda model, method: edited)
+        patch.setattr(studies, "code_of", lambda specification: edited)
         with pytest.raises(PerturbError, match=r"code\.perturb\.optim\.rules\.pugd \("):
             train(job, inputs)
     other = tmp_path / "other.safetensors"
@@ -245,7 +246,7 @@ def test_a_kept_state_makes_a_finished_run_again_without_training(
     assert states(job) == ["epoch6.state"]
     shutil.rmtree(job.folder / "run")
     with monkeypatch.context() as patch:
-        patch.setattr("perturb.train.engine.train_epoch", None)
+        patch.setattr("perturb.train.classifier.train_epoch", None)
         assert train(job, inputs, keep_state=True).results() == whole(SPECIFICATION)
     # It is no unfinished run: another specification takes its place without a question.
     changed = replace(SPECIFICATION, learning_rate=0.2)

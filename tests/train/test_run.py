@@ -1,34 +1,39 @@
 """One run: what it leaves, under each protocol and option, and that it is the same again."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from msgspec.structs import replace
 from safetensors.torch import load_file
 
 from perturb import models
-from perturb.config import Limit, RunSpecification
 from perturb.data import load
+from perturb.data.feeding import make_feeds
+from perturb.data.protocol import balanced_subset, make_splits
 from perturb.errors import PerturbError
 from perturb.models.weights import save_weights
-from perturb.train.engine import evaluate
-from perturb.train.run import RunFiles, balanced_subset, make_feeds, make_splits, run
+from perturb.runs import RunFiles
+from perturb.studies.rts.settings import RtsSpecification
+from perturb.train.classifier import evaluate
+from perturb.train.run import run
+from perturb.train.settings import Limit
 
 from .trainer import OUTPUTS
 
-SPECIFICATION = RunSpecification("digits", "cnn", "pugd_2", 0, batch_size=200)
+SPECIFICATION = RtsSpecification(
+    dataset="digits", model="cnn", method="pugd_2", seed=0, batch_size=200
+)
 
 
 @pytest.fixture
 def train(inputs, tmp_path):
     def make(specification, name="run") -> Path:
         folder = tmp_path / name
-        outputs = {key: folder / file for key, file in OUTPUTS.items()}
-        run(specification, RunFiles(**inputs, **outputs))
+        run(specification, RunFiles(folder, **inputs))
         return folder
 
     return make
@@ -44,7 +49,7 @@ def test_a_run_is_the_same_again_whatever_ran_before(train):
     np.random.rand(7)
     train(replace(SPECIFICATION, method="sam_0.05_1", augment="cv_rts"), "between")
     again = train(SPECIFICATION, "again")
-    for file in set(OUTPUTS.values()) - {"timing.csv", "checkpoints"}:
+    for file in OUTPUTS:
         assert (first / file).read_bytes() == (again / file).read_bytes(), file
     other = train(replace(SPECIFICATION, seed=1), "other")
     assert (
@@ -74,10 +79,10 @@ def test_what_is_recorded_is_what_the_checkpoint_does(train, inputs):
 def test_holdout_chooses_the_epoch_on_images_that_neither_train_nor_test(train, inputs):
     specification = replace(SPECIFICATION, protocol="holdout", method="sgd_3")
     splits = make_splits(load(inputs["images"], inputs["manifest"]), specification)
-    sizes = {name: len(labels) for name, (_, labels) in splits.items()}
+    sizes = {name: len(split) for name, split in splits.items()}
     assert sizes["train"] + sizes["validation"] == 1437
     assert sizes["validation"] == pytest.approx(0.2 * 1437, abs=1)
-    keys = {name: {image.tobytes() for image in images} for name, (images, _) in splits.items()}
+    keys = {name: {image.tobytes() for image in split.images} for name, split in splits.items()}
     assert not keys["validation"] & keys["train"]
     folder = train(specification)
     record, epochs = record_of(folder), pd.read_csv(folder / "epochs.csv")
@@ -130,6 +135,12 @@ def test_a_timed_method_records_when_it_switched(train):
     assert record["gradient_evaluations"] == 8 * (1 + 2 + 2)
 
 
+def test_a_timed_method_is_told_of_each_epoch(train):
+    record = record_of(train(replace(SPECIFICATION, method="pugdt_var_6init_t1gamma1000_k2")))
+    assert (record["trigger_epoch"], record["perturbing_from"]) == (3, 4)
+    assert record["gradient_evaluations"] == 8 * (1 + 1 + 1 + 1 + 2 + 2)
+
+
 def test_a_subset_is_balanced_and_part_of_every_larger_one():
     labels = np.repeat(np.arange(5), [100, 80, 60, 3, 20])
     small, large = balanced_subset(labels, 20, 0), balanced_subset(labels, 60, 0)
@@ -145,7 +156,7 @@ def test_a_subset_is_balanced_and_part_of_every_larger_one():
 def test_a_limit_thins_train_and_test(inputs):
     specification = replace(SPECIFICATION, limit=Limit(train=50, test=30))
     splits = make_splits(load(inputs["images"], inputs["manifest"]), specification)
-    assert {name: len(split[1]) for name, split in splits.items()} == {
+    assert {name: len(split) for name, split in splits.items()} == {
         "train": 50,
         "validation": 30,
         "test": 30,
@@ -156,9 +167,8 @@ def test_a_limit_thins_train_and_test(inputs):
 def test_weights_of_another_model_are_refused(inputs, tmp_path):
     wrong = tmp_path / "wrong.safetensors"
     save_weights(wrong, models.initial_weights("cnn", 7, 8, 1, 0))
-    outputs = {key: tmp_path / file for key, file in OUTPUTS.items()}
     with pytest.raises(PerturbError, match=r"wrong\.safetensors: these weights do not fit"):
-        run(SPECIFICATION, RunFiles(**(inputs | {"initial": wrong}), **outputs))
+        run(SPECIFICATION, RunFiles(tmp_path, **(inputs | {"initial": wrong})))
     assert not (tmp_path / "record.json").exists()
 
 

@@ -13,7 +13,7 @@ PARTS = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
 
 SMALL = {
     "seeds": [0, 1],
-    "studies": [],
+    "chapters": ["digits"],
     "rts": {
         "datasets": {
             "digits": {
@@ -63,22 +63,26 @@ class Checkout:
         return done
 
 
+def copy_of_project(root: Path, folder: Path, values: dict | None = None) -> Checkout:
+    """Copy the project's own files into a folder, with a configuration beside them."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    folder.mkdir(parents=True)
+    for part in PARTS:
+        source = root / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=ignored)
+        else:
+            shutil.copy(source, folder / part)
+    checkout = Checkout(folder)
+    if values:
+        checkout.configure(values)
+    return checkout
+
+
 @pytest.fixture
 def make_checkout(root, tmp_path):
     def make(name="checkout", values=SMALL) -> Checkout:
-        folder = tmp_path / name
-        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-        for part in PARTS:
-            source = root / part
-            if source.is_dir():
-                shutil.copytree(source, folder / part, ignore=ignored)
-            else:
-                folder.mkdir(parents=True, exist_ok=True)
-                shutil.copy(source, folder / part)
-        checkout = Checkout(folder)
-        if values:
-            checkout.configure(values)
-        return checkout
+        return copy_of_project(root, tmp_path / name, values)
 
     return make
 

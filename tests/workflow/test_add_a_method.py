@@ -22,14 +22,15 @@ def test_a_file_and_a_row_put_a_new_method_in_the_table(make_checkout, root):
     study.write_text(text.replace(anchor, anchor + row))
 
     name = re.search(r"method: (\w[\w.]+)", row)[1]
-    run = f"results/runs/digits/cnn/{name}/seed0/record.json"
-    done = checkout.snakemake("--", run)
+    # The table's costs are over those of SGD, so that one is trained, too.
+    runs = [f"results/runs/digits/cnn/{method}/seed0/record.json" for method in (name, "sgd_30")]
+    done = checkout.snakemake("--", *runs)
     assert done.returncode == 0, done.stderr
     done = checkout.snakemake("--", "results/tables/digits.csv")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(checkout.results / "tables" / "digits.csv").set_index("method")
-    assert table.loc[name, "seeds_finished"] == 1
-    assert table.loc[name, "gradient_evaluations_relative_to_sgd"] == 2 or (
-        table.loc["sgd_30", "seeds_finished"] == 0
-    )
+    finished = table.index[table["seeds_finished"] == 1]
+    assert sorted(finished) == sorted([name, "sgd_30"])
+    assert table.loc["sgd_30", "gradient_evaluations_relative_to_sgd"] == 1
+    assert table.loc[name, "gradient_evaluations_relative_to_sgd"] == 2
     assert table.loc[name, "last_epoch_test_accuracy_mean"] > 0.9

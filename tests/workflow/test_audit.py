@@ -55,6 +55,25 @@ def test_the_preconfigured_audit_needs_its_folder_only(make_checkout, real_data)
     assert "None of 11 headline claims holds; 10 within noise" in page
 
 
+def test_a_folder_alone_is_enough_whatever_its_files_are_called(make_checkout, tmp_path):
+    """The one line that docs/audit.md begins with; braces in a stray name are no wildcards."""
+    for name in ("pugd_20_seed0", "pugd_20_seed1", "sgd_20_seed0", "sgd_20_seed1", "notes {draft}"):
+        last = 0.9 + 0.001 * len(name) + 0.0005 * (name[-1] == "1")
+        rows = [f"{epoch};{last * (1 - 0.5 ** (epoch + 1)):.4f}" for epoch in range(20)]
+        path = tmp_path / "mine" / f"{name}.csv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(["epoch;val_acc", *rows]).replace(".", ",") + "\n")
+    checkout = make_checkout()
+    given = f"audits={{mine: {{folder: {tmp_path / 'mine'}}}}}"
+    done = checkout.snakemake("--config", given, "--", "results/audit/mine.html")
+    assert done.returncode == 0, done.stderr
+    said = (checkout.results / "audit" / "mine.md").read_text()
+    assert "Guessed, since the configuration does not say it" in said
+    assert "(notes {draft}.csv)" in said
+    again = checkout.snakemake("--config", given, "--", "results/audit/mine.html")
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
 @pytest.mark.parametrize(
     ("values", "target", "parts"),
     [

@@ -1,4 +1,4 @@
-"""The smoke version of the study of gradients, in the real workflow."""
+"""The smoke chapter of the study of gradients, in the real workflow."""
 
 import pandas as pd
 
@@ -6,7 +6,7 @@ from .conftest import SMALL
 from .test_workflow import one_message
 
 TINY = {
-    "studies": [],
+    "chapters": ["digits"],
     "gradients": {
         "gradients_smoke": {
             "toy": {"dimensions": [4, 8], "seeds": [0], "samples": 100, "held_out_samples": 100},
@@ -21,6 +21,7 @@ def test_tables_and_figures_of_the_smoke_study_are_made(make_checkout):
     targets = [
         "results/tables/gradients_smoke.csv",
         "results/tables/gradients_smoke_layers.csv",
+        "results/tables/gradients_smoke_claims.md",
         "results/tables/gradients_smoke_stochastic.csv",
         "results/figures/gradients_smoke/window.pdf",
         "results/figures/gradients_smoke/layers.png",
@@ -38,7 +39,7 @@ def test_tables_and_figures_of_the_smoke_study_are_made(make_checkout):
 def test_the_study_is_in_the_report_and_verifies(make_checkout):
     digits = {**SMALL["rts"]["datasets"]["digits"], "landscape": {"methods": []}}
     small = {"seeds": [0], "rts": {"datasets": {"digits": digits}}}
-    checkout = make_checkout(values=TINY | small | {"studies": ["gradients_smoke"]})
+    checkout = make_checkout(values=TINY | small | {"chapters": ["digits", "gradients_smoke"]})
     done = checkout.snakemake()
     assert done.returncode == 0, done.stderr
     page = (checkout.results / "report.html").read_text(encoding="utf-8")
@@ -56,7 +57,26 @@ def test_the_study_is_in_the_report_and_verifies(make_checkout):
 
 def test_mistakes_get_one_message(make_checkout):
     checkout = make_checkout(values=None)
-    slug = "results/gradients/gradients/toy_dim-8_pretraining-0/seed0/record.json"
-    one_message(checkout.snakemake("--", slug), "toy_dimension-<dimension>")
-    done = checkout.snakemake("--config", "studies=[gradient]", "--", "results/report.html")
+    folder = "results/runs/gradients/{}/toy_{}-8_pretraining-0/seed0/record.json"
+    wrong_key = checkout.snakemake("--", folder.format("sign_units", "dim"))
+    one_message(wrong_key, "toy_dimension-<dimension>")
+    wrong_model = checkout.snakemake("--", folder.format("cnn", "dimension"))
+    one_message(wrong_model, "Ask for .../gradients/sign_units/toy_dimension-8_pretraining-0/...")
+    layers = "results/gradients/digits/layers/digits/cnn/sgd_1/seed0/layers.csv"
+    one_message(checkout.snakemake("--", layers), "chapter 'digits' has no layers")
+    done = checkout.snakemake("--config", "chapters=[gradient]", "--", "results/report.html")
     one_message(done, "Did you mean 'gradients'?")
+
+
+def test_a_toy_is_made_again_when_its_settings_change_and_no_other_run(make_checkout):
+    checkout = make_checkout(values=TINY)
+    toy = "results/runs/gradients_smoke/sign_units/toy_dimension-4_pretraining-0/seed0/record.json"
+    trained = "results/runs/digits/cnn/sgd_1/seed0/record.json"
+    done = checkout.snakemake("--", toy, trained)
+    assert done.returncode == 0, done.stderr
+    changed = {"gradients": {"gradients_smoke": {"toy": {"samples": 120}}}}
+    checkout.configure(changed)
+    for target, nothing in ((toy, False), (trained, True)):
+        dry = checkout.snakemake("-n", "--", target)
+        assert dry.returncode == 0, dry.stderr
+        assert ("Nothing to be done" in dry.stdout + dry.stderr) == nothing, target

@@ -50,6 +50,15 @@ def test_a_plan_without_data_is_followed_to_the_run(fresh):
         assert (fresh.results / f"plan/cifar100_{name}.png").stat().st_size > 10_000
 
 
+def test_toys_are_planned(fresh):
+    done = plan(fresh, "target=results/tables/gradients_smoke.csv")
+    assert done.returncode == 0, done.stderr
+    assert "8: 0 finished, 8 to do" in done.stdout
+    assert re.search(r"on cpu .*kWh \(calibration of a small run", done.stdout)
+    refused = plan(fresh, "target=gradients_smoke", "budget=1h")
+    one_message(refused, "a budget cannot choose the seeds of study gradients")
+
+
 def test_a_misspelt_target_is_one_message(fresh):
     one_message(plan(fresh, "target=cifar1000"), "Did you mean 'cifar100'")
     one_message(plan(fresh, "budget=soon"), "no length of time")
@@ -63,7 +72,7 @@ def test_finished_runs_are_counted_and_timed_and_sized(checkout):
     done = plan(checkout, "target=digits")
     assert done.returncode == 0, done.stderr
     assert "10: 1 finished, 9 to do" in done.stdout
-    assert re.search(r"on cpu .*\(1 finished runs\)", done.stdout)
+    assert re.search(r"on cpu .*\(1 finished run\)", done.stdout)
     size = sum(file.stat().st_size for file in (checkout.path / run).rglob("*") if file.is_file())
     kilobytes = float(re.search(r"disk +([\d.]+) kB to come", planned)[1])
     assert kilobytes * 1000 == pytest.approx(size, rel=0.05)

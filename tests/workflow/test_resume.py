@@ -19,6 +19,7 @@ RUN = "results/runs/digits/cnn/pugd_30/seed0/record.json"
 VALUES = {
     "seeds": [0],
     "save_seconds": 0,
+    "store": "",  # trained again, not put back
     "rts": {"datasets": {"digits": {"train": {"batch_size": 100, "checkpoint_every": 10}}}},
 }
 
@@ -92,7 +93,7 @@ def test_a_diverging_run_is_a_row_and_an_edited_rule_reruns_its_runs_only(make_c
         "landscape": {"methods": ["sgd_6"], "points": 3, "direction_seeds": [0], "images": 50},
         "methods": [{"method": "pugd_6"}, {"method": "sgd_6"}],
     }
-    values = {"seeds": [0], "studies": [], "rts": {"datasets": {"digits": digits}}}
+    values = {"seeds": [0], "chapters": ["digits"], "rts": {"datasets": {"digits": digits}}}
     checkout = make_checkout(values=values)
     table = "results/tables/digits.csv"
     done = checkout.snakemake("--", table, "results/report.html")  # its landscapes too

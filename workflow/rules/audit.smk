@@ -4,18 +4,18 @@ AUDIT_PARTS = ("audit.html.j2", "style.css.j2")
 
 rule audit:
     input:
-        lambda wildcards: files_of_audit(wildcards.audit),
+        lambda wildcards: say(ASK.files_of_audit, wildcards.audit),
     output:
         html=report(
-            "<results>/audit/{audit}.html",
+            update("<results>/audit/{audit}.html"),
             category="Audits",
             labels={"audit": "{audit}"},
         ),
-        csv="<results>/audit/{audit}.csv",
-        claims="<results>/audit/{audit}.claims.csv",
-        md="<results>/audit/{audit}.md",
-        pdf=expand("<results>/figures/audit_{{audit}}/{name}.pdf", name=AUDIT),
-        png=expand("<results>/figures/audit_{{audit}}/{name}.png", name=AUDIT),
+        csv=update("<results>/audit/{audit}.csv"),
+        claims=update("<results>/audit/{audit}.claims.csv"),
+        md=update("<results>/audit/{audit}.md"),
+        pdf=update(expand("<results>/figures/audit_{{audit}}/{name}.pdf", name=AUDIT)),
+        png=update(expand("<results>/figures/audit_{{audit}}/{name}.png", name=AUDIT)),
     log:
         "<logs>/audit/{audit}.log",
     benchmark:
@@ -26,8 +26,11 @@ rule audit:
     conda:
         "../../envs/perturb.yaml"
     params:
-        plan=lambda wildcards: say(CONFIG.audit, wildcards.audit).to_json(),
-        code=code_of(
+        plan=lambda wildcards: say(ASK.audit, wildcards.audit),
+        mark=ASK.mark("audit/{audit}"),
+        failures=lambda wildcards: ASK.failures(f"audit/{wildcards.audit}"),
+        content=lambda wildcards: say(ASK.content_of_audit, wildcards.audit),
+        code=ASK.code_of(
             "audit.py",
             *(ROOT / "src/perturb/report" / name for name in AUDIT_PARTS),
         ),

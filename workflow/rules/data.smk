@@ -10,13 +10,16 @@ rule prepare_data:
     conda:
         "../../envs/perturb.yaml"
     params:
-        dataset=lambda wildcards: known_dataset(wildcards.dataset),
-        data_root=CONFIG.values["data_root"],
+        dataset=lambda wildcards: say(ASK.dataset, wildcards.dataset),
         split_seed=CONFIG.values.get("split_seed", 0),
-        allow_partial=CONFIG.values.get("partial_data", False),
-        folder=lambda wildcards: CONFIG.values.get("image_folders", {}).get(
-            wildcards.dataset, ""
+        content=lambda wildcards: say(ASK.content, wildcards.dataset),
+        data_root=data_root,
+        allow_partial=lambda wildcards, resources: say(
+            ASK.allow_partial, wildcards.dataset
         ),
-        code=code_of_data,
+        folder=lambda wildcards, resources: say(ASK.image_folder, wildcards.dataset),
+        code=lambda wildcards: say(
+            ASK.code_of_data, "prepare_data.py", wildcards.dataset
+        ),
     script:
         "../scripts/prepare_data.py"

@@ -15,8 +15,8 @@ rule draw_directions:
     conda:
         "../../envs/perturb.yaml"
     params:
-        model=lambda wildcards: known_model(wildcards.model),
-        code=code_of_landscape("draw_directions.py"),
+        model=lambda wildcards: say(ASK.model, wildcards.model),
+        code=code_of_model("draw_directions.py"),
     script:
         "../scripts/draw_directions.py"
 
@@ -36,6 +36,7 @@ rule plane:
         "<benchmarks>/landscapes/{dataset}/{model}/{method}/seed{seed}/plane{direction_seed}.tsv"
     wildcard_constraints:
         direction_seed=r"\d+",
+    priority: possible
     conda:
         "../../envs/perturb.yaml"
     resources:
@@ -43,17 +44,10 @@ rule plane:
         gpu_shares=CONFIG.values.get("gpu_shares", 1),
     params:
         specification=specification,
-        settings=landscape_settings(
-            "normalisation",
-            "ignore",
-            "span",
-            "points",
-            "images",
-            "batch_norm",
-            "precision",
-        ),
+        device=device,
+        settings=landscape_settings("plane"),
         state=f"{RESULTS}/state/landscapes/{{dataset}}/{{model}}/{{method}}/seed{{seed}}/plane{{direction_seed}}.npz",
-        code=code_of_landscape("plane.py"),
+        code=code_of_model("plane.py"),
     script:
         "../scripts/plane.py"
 
@@ -72,6 +66,7 @@ rule trajectory:
         "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/trajectory.log",
     benchmark:
         "<benchmarks>/landscapes/{dataset}/{model}/{method}/seed{seed}/trajectory.tsv"
+    priority: possible
     conda:
         "../../envs/perturb.yaml"
     resources:
@@ -79,9 +74,10 @@ rule trajectory:
         gpu_shares=CONFIG.values.get("gpu_shares", 1),
     params:
         specification=specification,
-        settings=landscape_settings("ignore", "points", "images", "precision"),
+        device=device,
+        settings=landscape_settings("trajectory"),
         state=f"{RESULTS}/state/landscapes/{{dataset}}/{{model}}/{{method}}/seed{{seed}}/trajectory.npz",
-        code=code_of_landscape("trajectory.py"),
+        code=code_of_model("trajectory.py"),
     script:
         "../scripts/trajectory.py"
 
@@ -98,6 +94,7 @@ rule curvature:
         "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/curvature.log",
     benchmark:
         "<benchmarks>/landscapes/{dataset}/{model}/{method}/seed{seed}/curvature.tsv"
+    priority: possible
     conda:
         "../../envs/perturb.yaml"
     resources:
@@ -105,10 +102,9 @@ rule curvature:
         gpu_shares=CONFIG.values.get("gpu_shares", 1),
     params:
         specification=specification,
-        settings=landscape_settings(
-            "curvature_images", "sharpness_radii", "adaptive_radii", "direction_seeds"
-        ),
-        code=code_of_landscape("curvature.py"),
+        device=device,
+        settings=landscape_settings("curvature"),
+        code=code_of_model("curvature.py"),
     script:
         "../scripts/curvature.py"
 
@@ -132,65 +128,8 @@ rule landscape_page:
     conda:
         "../../envs/perturb.yaml"
     params:
-        code=code_of(
+        code=ASK.code_of(
             "landscape_page.py", ROOT / "src/perturb/figures/landscape_page.html.j2"
         ),
     script:
         "../scripts/landscape_page.py"
-
-
-rule landscape_table:
-    input:
-        unpack(lambda wildcards: landscapes_of(wildcards.dataset)),
-        records=lambda wildcards: records_of_landscapes(wildcards.dataset),
-    output:
-        csv=report(
-            "<results>/tables/landscape_{dataset}.csv",
-            category="Tables",
-            labels={"data set": "{dataset}, landscapes"},
-        ),
-        md="<results>/tables/landscape_{dataset}.md",
-        tex="<results>/tables/landscape_{dataset}.tex",
-        provenance="<results>/tables/landscape_{dataset}.provenance.csv",
-    log:
-        "<logs>/tables/landscape_{dataset}.log",
-    benchmark:
-        "<benchmarks>/tables/landscape_{dataset}.tsv"
-    wildcard_constraints:
-        dataset=r"[^/]+(?<!\.provenance)",
-    localrule: True
-    conda:
-        "../../envs/perturb.yaml"
-    params:
-        flat_margin=lambda wildcards: CONFIG.landscape_settings(
-            wildcards.dataset
-        ).flat_margin,
-        code=code_of("landscape_table.py"),
-    script:
-        "../scripts/landscape_table.py"
-
-
-rule landscape_figure:
-    input:
-        unpack(lambda wildcards: landscapes_of(wildcards.dataset)),
-    output:
-        pdf="<results>/figures/{dataset}/landscape_{picture}.pdf",
-        png=report(
-            "<results>/figures/{dataset}/landscape_{picture}.png",
-            category="Figures",
-            subcategory="{dataset}",
-            labels={"figure": "landscape_{picture}"},
-        ),
-    log:
-        "<logs>/figures/{dataset}/landscape_{picture}.log",
-    benchmark:
-        "<benchmarks>/figures/{dataset}/landscape_{picture}.tsv"
-    localrule: True
-    conda:
-        "../../envs/perturb.yaml"
-    params:
-        plan=lambda wildcards: plan_of(wildcards.dataset),
-        figure="landscape_{picture}",
-        code=code_of("landscape_figure.py"),
-    script:
-        "../scripts/landscape_figure.py"

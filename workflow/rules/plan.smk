@@ -9,7 +9,7 @@ rule plan:
     params:
         results=str(RESULTS),
         benchmarks=workflow.pathvars.apply("<benchmarks>"),
-        schema=str(ROOT / "config" / "schema.yaml"),
+        root=str(ROOT),
         configfiles=[os.path.relpath(path) for path in workflow.overwrite_configfiles],
     script:
         "../scripts/plan.py"

@@ -1,40 +1,11 @@
 REPORT_PARTS = ("report.html.j2", "style.css.j2")
-RESULTS_OF_ALL = dict(
-    tables=[
-        f"<results>/tables/{name}.csv"
-        for dataset in CONFIG.datasets
-        for name in tables_of(dataset)
-    ],
-    pages=[page for dataset in CONFIG.datasets for page in pages_of(dataset)],
-    figures=[
-        path
-        for dataset in CONFIG.datasets
-        for path in figures_of(dataset, kinds=["pdf", "png"])
-    ],
-    gradients=[
-        path
-        for study in CONFIG.values.get("studies", [])
-        for paths in gradients_results(study).values()
-        for path in paths
-    ],
-    ranking=ranking_files("csv", "pdf", "png"),
-)
-PLANS_OF_ALL = plans_of_all()
-
-GRADIENTS_OF_ALL = json.dumps(
-    [
-        json.loads(say(gradients_study, CONFIG.values, study).words())
-        for study in CONFIG.values.get("studies", [])
-    ],
-    sort_keys=True,
-)
 
 
 rule section:
     input:
-        **RESULTS_OF_ALL,
+        **SECTION,
     output:
-        "<results>/section.tex",
+        update("<results>/section.tex"),
     log:
         "<logs>/section.log",
     benchmark:
@@ -43,18 +14,19 @@ rule section:
     conda:
         "../../envs/perturb.yaml"
     params:
-        plans=PLANS_OF_ALL,
-        gradients=GRADIENTS_OF_ALL,
-        code=code_of("section.py"),
+        chapters=ASK.asked_json(),
+        mark=ASK.mark("section"),
+        failures=ASK.failures("section"),
+        code=ASK.code_of("section.py", *ASK.words()),
     script:
         "../scripts/section.py"
 
 
 rule report:
     input:
-        **RESULTS_OF_ALL,
+        **SECTION,
     output:
-        report("<results>/report.html", category="Report"),
+        report(update("<results>/report.html"), category="Report"),
     log:
         "<logs>/report.log",
     benchmark:
@@ -63,10 +35,13 @@ rule report:
     conda:
         "../../envs/perturb.yaml"
     params:
-        plans=PLANS_OF_ALL,
-        gradients=GRADIENTS_OF_ALL,
-        code=code_of(
+        chapters=ASK.asked_json(),
+        mark=ASK.mark("report"),
+        failures=ASK.failures("report"),
+        title=ASK.title,
+        code=ASK.code_of(
             "report.py",
+            *ASK.words(),
             *(ROOT / "src/perturb/report" / name for name in REPORT_PARTS),
         ),
     script:

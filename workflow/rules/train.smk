@@ -11,9 +11,9 @@ rule initialise:
     conda:
         "../../envs/perturb.yaml"
     params:
-        model=lambda wildcards: known_model(wildcards.model),
-        data_root=CONFIG.values["data_root"],
-        code=code_of_initial,
+        model=lambda wildcards: say(ASK.model, wildcards.model),
+        data_root=data_root,
+        code=code_of_model("initialise.py"),
     script:
         "../scripts/initialise.py"
 
@@ -37,6 +37,9 @@ rule train:
         "<logs>/runs/{dataset}/{model}/{method}/seed{seed}.log",
     benchmark:
         "<benchmarks>/runs/{dataset}/{model}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        method=ASK.methods_of("train"),
+    priority: possible
     group:
         pack_of
     conda:
@@ -47,6 +50,7 @@ rule train:
         save_seconds=str(CONFIG.values.get("save_seconds", 60)),  # not compared: no parameter
     params:
         specification=specification,
+        device=device,
         code=code_of_run,
         # Outside the outputs, which Snakemake deletes before a job starts again.
         state=f"{RESULTS}/state/runs/{{dataset}}/{{model}}/{{method}}/seed{{seed}}",
@@ -54,8 +58,7 @@ rule train:
     shell:
         '"$PERTURB_PYTHON" -S -E "$PERTURB_ROOT/src/perturb/jobs/forkserver.py"'
         ' "$PERTURB_ROOT/workflow/scripts/train.py" {params.specification:q} {log:q}'
-        " --gpu-shares {resources.gpu_shares} --save-seconds {resources.save_seconds}"
+        " --device {params.device} --gpu-shares {resources.gpu_shares}"
+        " --save-seconds {resources.save_seconds}"
         " --images {input.images:q} --manifest {input.manifest:q} --initial {input.initial:q}"
-        " --record {output.record:q} --epochs {output.epochs:q} --batches {output.batches:q}"
-        " --last {output.last:q} --best {output.best:q} --timing {output.timing:q}"
-        " --checkpoints {output.checkpoints:q} --state {params.state:q}"
+        " --record {output.record:q} --state {params.state:q}"

@@ -8,7 +8,5 @@ rule verify:
     params:
         results=str(RESULTS),
         schema=str(ROOT / "config" / "schema.yaml"),
-        studies=lambda wildcards: studies_made(),
-        gradients=lambda wildcards: gradients_made(),
     script:
         "../scripts/verify.py"

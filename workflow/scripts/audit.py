@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
-from perturb.jobs.scripting import user_errors
+from perturb.jobs.scripting import counted, user_errors
 
-with user_errors(snakemake.log[0]):
-    from perturb.analysis.formats import csv_text
+with (
+    user_errors(snakemake.log[0]),
+    counted(snakemake.params.mark, snakemake.params.failures),
+):
+    from perturb.analysis.printers import csv_text
     from perturb.audit import formats
+    from perturb.audit.plan import AuditPlan
     from perturb.audit.study import build
-    from perturb.config import AuditPlan
     from perturb.figures.audit import FIGURES, draw
     from perturb.figures.style import save
     from perturb.files import write_text

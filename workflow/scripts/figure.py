@@ -1,26 +1,24 @@
-"""Draw one figure of a data set, or several in one job (`params.figures`, lists of outputs)."""
+"""Draw one figure of a chapter."""
 
 from perturb.jobs.forkserver import hand_over
 
 hand_over()
 
 import json
+from pathlib import Path
 
-from perturb.jobs.scripting import user_errors
+from perturb.jobs.scripting import counted, inputs_of, user_errors
 
-with user_errors(snakemake.log[0]):
-    from perturb.figures.material import gather
-    from perturb.figures.registry import draw
+with (
+    user_errors(snakemake.log[0]),
+    counted(snakemake.params.mark, snakemake.params.failures),
+):
     from perturb.figures.style import save
+    from perturb.study import load
 
-    def listed(value):
-        """Return a named input or output as a list, whether it is one path or several."""
-        return [value] if isinstance(value, str) else list(value)
-
-    names = listed(snakemake.params.get("figures") or snakemake.params.figure)
-    material = gather(json.loads(snakemake.params.plan), snakemake.input.records)
-    outputs = listed(snakemake.output.pdf), listed(snakemake.output.png)
-    for name, pdf, png in zip(names, *outputs, strict=True):
-        figure = draw(name, material)
-        save(figure, pdf)
-        save(figure, png)
+    out = snakemake.output
+    make = load(snakemake.params.make)
+    results = Path(out.pdf).parents[2]
+    figure = make(json.loads(snakemake.params.settings), inputs_of(snakemake.input), results)
+    save(figure, out.pdf)
+    save(figure, out.png)

@@ -1,5 +1,6 @@
 """Print what a target costs; with a budget, choose the seeds that it buys and write the plan."""
 
+import os
 from pathlib import Path
 
 from perturb.jobs.scripting import user_errors
@@ -9,16 +10,24 @@ with user_errors(snakemake.log[0]):
     from perturb.figures import planning as figures
     from perturb.figures.style import save
     from perturb.files import write_text
+    from perturb.jobs.finished import code_changes
+    from perturb.jobs.store import COMMIT_VARIABLE, Store
     from perturb.planning import budget, survey, targets
     from perturb.planning.settings import Settings
+    from perturb.studies import specification
+    from perturb.workflow import Workflow
 
     params = snakemake.params
-    config = Config(snakemake.config, Path(params.schema))
+    root, results = Path(params.root), Path(params.results)
+    config = Config(snakemake.config, root / "config" / "schema.yaml")
     settings = Settings.of(config.values)
-    results = Path(params.results)
-    target = targets.resolve(settings.target, config, results)
+    target = targets.resolve(settings.target, Workflow(config, results, root))
     found = survey.survey(target, config, settings, results, Path(params.benchmarks))
     print(survey.text(found), flush=True)
+    records = [(results / run.record, specification(config, run)) for run in target.runs]
+    changed = code_changes(records, Store.of_environment(), os.environ.get(COMMIT_VARIABLE, ""))
+    if changed:
+        print(changed, flush=True)
     if settings.budget is not None:
         plan = budget.make_plan(found, config, settings)
         stem = results / "plan" / target.name

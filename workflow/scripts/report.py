@@ -4,11 +4,16 @@ from perturb.jobs.forkserver import hand_over
 
 hand_over()
 
-from perturb.jobs.scripting import user_errors
+import json
 
-with user_errors(snakemake.log[0]):
+from perturb.jobs.scripting import counted, user_errors
+
+with (
+    user_errors(snakemake.log[0]),
+    counted(snakemake.params.mark, snakemake.params.failures),
+):
     from perturb.report import html
-    from perturb.report.results import Results
+    from perturb.study import Chapter
 
-    found = Results.read(snakemake.input, snakemake.params.plans, snakemake.params.gradients)
-    html.write(found, snakemake.output[0])
+    chapters = [Chapter.of(values) for values in json.loads(snakemake.params.chapters)]
+    html.write(chapters, snakemake.output[0], snakemake.params.title)

@@ -1,4 +1,4 @@
-"""Write a data set's table and its provenance from the records of its runs."""
+"""Make one table of a chapter in all its forms."""
 
 from perturb.jobs.forkserver import hand_over
 
@@ -7,15 +7,19 @@ hand_over()
 import json
 from pathlib import Path
 
-from perturb.jobs.scripting import user_errors
+from perturb.jobs.scripting import counted, inputs_of, user_errors
 
-with user_errors(snakemake.log[0]):
-    from perturb.analysis import formats, provenance, runs, tables
-    from perturb.files import write_text
+with (
+    user_errors(snakemake.log[0]),
+    counted(snakemake.params.mark, snakemake.params.failures),
+):
+    from perturb.analysis import printers
+    from perturb.study import load
 
-    plan = json.loads(snakemake.params.plan)
-    found = runs.collect(snakemake.input.records)
-    out = snakemake.output
-    formats.write(tables.build(plan, found), csv=out.csv, md=out.md, tex=out.tex)
-    traced = provenance.of_table(plan, found, Path(out.csv).parents[1])
-    write_text(out.provenance, formats.csv_text(traced))
+    make = load(snakemake.params.make)
+    folder = Path(snakemake.output.csv).parent
+    inputs = inputs_of(snakemake.input)
+    table = make(json.loads(snakemake.params.settings), inputs, folder.parent)
+    if f"{table.name}.csv" != Path(snakemake.output.csv).name:
+        raise ValueError(f"{snakemake.params.make} made a table called {table.name}.")
+    printers.write(table, folder)

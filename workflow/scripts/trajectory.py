@@ -6,11 +6,15 @@ hand_over()
 
 from pathlib import Path
 
-from perturb.config import LandscapeSettings, RunSpecification
+from perturb import studies
 from perturb.jobs.gpu import leased_gpu
 from perturb.jobs.scripting import user_errors
+from perturb.jobs.store import Store
+from perturb.landscape.settings import LandscapeSettings
 
-specification = RunSpecification.from_json(snakemake.params.specification)
+specification = studies.specification_of_json(
+    snakemake.params.specification, snakemake.params.device
+)
 with (
     user_errors(snakemake.log[0]),
     leased_gpu(snakemake.resources.get("gpu_shares", 1), specification.device),
@@ -27,4 +31,5 @@ with (
         Path(snakemake.input.checkpoints),
         Path(snakemake.output[0]),
         Path(snakemake.params.state),
+        store=Store.of_environment(),
     )

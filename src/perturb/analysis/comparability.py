@@ -8,16 +8,17 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from perturb.data import registry
+
 # What of a specification differs between methods on purpose, or is compared as a thing of its own.
 _OWN = {"dataset", "model", "method", "seed", "epochs", "protocol", "scale", "device", "threads"}
 _OWN |= {"checkpoint_every"}  # keeps weights, changes none
 
-OFFICIAL_TRAIN_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "fashion_mnist": 60_000}
 
-
-def versions(text: str) -> str:
-    """Return versions (JSON) as `perturb 0.1.0, python 3.11.2, ...`."""
-    return ", ".join(f"{name} {version}" for name, version in sorted(json.loads(text).items()))
+def versions(text: str, but: str = "") -> str:
+    """Return versions (JSON) as `perturb 0.1.0, python 3.11.2, ...`, without one of a name."""
+    found = sorted(json.loads(text).items())
+    return ", ".join(f"{name} {version}" for name, version in found if name != but)
 
 
 def data_of(run: Mapping[str, object]) -> str:
@@ -33,8 +34,8 @@ def data_used(dataset: str, train_images: int | None, *, whole: bool) -> str:
         return "whole"
     if train_images is None:
         return "partial"
-    official = OFFICIAL_TRAIN_IMAGES.get(dataset)
-    of = f"{train_images:,} of {official:,}" if official else f"{train_images:,} images"
+    official = registry.shape(dataset)
+    of = f"{train_images:,} of {official.train:,}" if official else f"{train_images:,} images"
     return f"partial ({of})"
 
 
@@ -44,7 +45,7 @@ def attributes(run: Mapping[str, object]) -> dict[str, str]:
     found = {
         "device": str(run["device"]),
         "threads": str(run["threads"]),
-        "versions": versions(run["versions"]),
+        "versions": versions(run["versions"], but="perturb"),
         "protocol": str(run["protocol"]),
         "scale": str(run["scale"]),
         "data": data_of(run),

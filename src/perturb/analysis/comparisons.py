@@ -18,13 +18,14 @@ from perturb.analysis.statistics import (
     detectable_difference_unpaired,
     holm,
 )
+from perturb.study import Measure
 
 VERDICTS = {
     "reference": "what the others are compared with",
-    "better": "differs from its reference, upwards",
-    "worse": "differs from its reference, downwards",
-    "better within margin": "differs upwards, and by less than the margin",
-    "worse within margin": "differs downwards, and by less than the margin",
+    "better": "differs from its reference, to the better side of the measure",
+    "worse": "differs from its reference, to its worse side",
+    "better within margin": "is better, and by less than the margin",
+    "worse within margin": "is worse, and by less than the margin",
     "equivalent": "differs from its reference by less than the margin",
     "not distinguishable": "shown neither to differ nor to be equivalent",
     "too few seeds": f"fewer than {FEW_SEEDS}",
@@ -54,7 +55,8 @@ def columns(
     """Return the columns of a row's comparison, before what depends on the other rows.
 
     `found` is None where there is nothing to compare; `between` names method and reference. What
-    is `pooled` stays empty where its methods' spreads differ much. Differences are fractions.
+    is `pooled` stays empty where its methods' spreads differ much. Differences and margin are in
+    the unit of the records.
     """
     fits = pooled if pooled is not None and pooled.holds else None
     low = high = None
@@ -80,7 +82,9 @@ def columns(
     }
 
 
-def correct(rows: list[dict[str, Any]], found: list[Comparison | None], stem: str) -> None:
+def correct(
+    rows: list[dict[str, Any]], found: list[Comparison | None], stem: str, measure: Measure
+) -> None:
     """Fill in what depends on all rows: the corrected p-values, their family, the verdicts.
 
     The family is every comparison of the table over at least three seeds. Differences and
@@ -94,15 +98,20 @@ def correct(rows: list[dict[str, Any]], found: list[Comparison | None], stem: st
         for row, value in zip(rows, holm(p_values), strict=True):
             row[f"{name}_holm"] = value
     family = (
-        f"last-epoch test accuracy against the reference: {counts['p_value']} t tests of a "
+        f"last-epoch {measure.words} against the reference: {counts['p_value']} t tests of a "
         f"difference, {counts['p_value_equivalence']} tests of equivalence"
     )
     for row, one, is_in in zip(rows, found, inside, strict=True):
         row["family"] = family if is_in and row["p_value"] is not None else ""
-        row["verdict"] = verdict(row, one, row[f"{stem}_mean"])
+        row["verdict"] = verdict(row, one, row[f"{stem}_mean"], measure.larger_is_better)
 
 
-def verdict(row: Mapping[str, Any], found: Comparison | None, difference: float | None) -> str:
+def verdict(
+    row: Mapping[str, Any],
+    found: Comparison | None,
+    difference: float | None,
+    larger_is_better: bool = True,
+) -> str:
     """Return the key in VERDICTS of a row, from its corrected p-values."""
     if row["method"] == row["reference"]:
         return "reference"
@@ -115,7 +124,7 @@ def verdict(row: Mapping[str, Any], found: Comparison | None, difference: float 
     p_equivalence = row["p_value_equivalence_holm"]
     equivalent = p_equivalence is not None and p_equivalence < LEVEL
     if row["p_value_holm"] < LEVEL:
-        direction = "better" if difference > 0 else "worse"
+        direction = "better" if (difference > 0) == larger_is_better else "worse"
         return f"{direction} within margin" if equivalent else direction
     return "equivalent" if equivalent else "not distinguishable"
 

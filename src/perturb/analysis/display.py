@@ -1,40 +1,46 @@
-"""A table as a reader sees it: percent, intervals, signs and verdicts, as plain text."""
+"""A comparison as a reader sees it: shown units, intervals, signs and verdicts, as plain text."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
-from perturb import names
+import numpy as np
+import pandas as pd
+
+from perturb.analysis.plan import Plan
 from perturb.analysis.statistics import FEW_SEEDS, LEVEL, POWER
-from perturb.analysis.tables import StudyTable
+from perturb.analysis.table import Cell, Column, Group, Table
+from perturb.analysis.tables import ComparisonTable
+from perturb.study import Measure
 
 
 @dataclass(frozen=True)
 class DisplayRow:
     """One row of a table as text; an empty string stands where there is nothing to say.
 
-    `accuracy`, `best`, `difference`, `detectable`, `notebook` are in percent and percentage points;
-    `verdict` is a key of `comparisons.VERDICTS`.
+    `last`, `best`, `difference`, `detectable`, `published` are in the shown unit of the measure;
+    `also` are further series in the plan's order; `verdict` is a key of `comparisons.VERDICTS`.
     """
 
     section: str
     method: str
     label: str
     seeds: str
-    accuracy: str
-    accuracy_interval: str
+    last: str
+    last_interval: str
     best: str
     difference: str
     difference_interval: str
     p_holm: str
     detectable: str
     gradients: str
-    loss: str
+    also: tuple[str, ...]
     trigger: str
-    notebook: str
+    published: str
     status: str
     verdict: str
     mixed: str
@@ -43,52 +49,76 @@ class DisplayRow:
     @property
     def finished(self) -> bool:
         """Whether any run of the method finished, so that there are numbers."""
-        return bool(self.accuracy)
+        return bool(self.last)
 
 
-def rows(table: StudyTable) -> list[DisplayRow]:
+def rows(table: ComparisonTable) -> list[DisplayRow]:
     """Return the rows of a table as text, in its order."""
     return [_row(table, row) for row in table.frame.to_dict("records")]
 
 
-def sections(table: StudyTable) -> dict[str, list[DisplayRow]]:
-    """Return the rows of a table by section, both in its order."""
-    found: dict[str, list[DisplayRow]] = {}
-    for row in rows(table):
-        found.setdefault(row.section, []).append(row)
-    return found
-
-
-def caption(table: StudyTable) -> str:
+def caption(table: ComparisonTable) -> str:
     """Return the sentences that say what the numbers of a table are."""
-    plan = table.plan
-    epochs = names.parse(plan["reference"]).epochs
-    split = (
+    plan, measure = table.plan, table.plan.measure
+    epochs = (
+        f" after {plan.epochs} epochs unless the name says otherwise (its last number)"
+        if plan.epochs
+        else ""
+    )
+    protocol = f", protocol {plan.protocol}" if plan.protocol else ""
+    unit = f" ({measure.unit})" if measure.unit else ""
+    parts = [
+        f"{measure.words[:1].upper()}{measure.words[1:]}{unit} of {plan.model} on {plan.dataset}"
+        f"{epochs}{protocol}: mean over seeds with the 95 % t interval of the mean.",
+        "" if measure.larger_is_better else "Smaller is better.",
+        f"Difference: to {plan.reference} {_design(table)}{_in_points(measure)}, with its 95 % t "
+        "interval.",
+        _verdicts(table),
+        f"Detectable: the difference that a test on as many seeds finds at {100 * LEVEL:.0f} %, "
+        f"uncorrected, with power {POWER}.",
+    ]
+    if plan.sgd:
+        parts.append(f"Gradients: batch gradients computed, relative to {plan.sgd}.")
+    if _published(table):
+        parts.append(
+            f"{plan.published.capitalize()}: its published maximum over epochs, one seed, not "
+            "comparable."
+        )
+    return " ".join(filter(None, [*parts, _split(plan)]))
+
+
+def _in_points(measure: Measure) -> str:
+    if not measure.difference_unit:
+        return ""
+    percentage = "percentage " if measure.unit == "%" else ""
+    return f", in {percentage}{measure.difference_unit}"
+
+
+def _split(plan: Plan) -> str:
+    """Say which images choose the best epoch."""
+    if plan.protocol == "holdout":
+        return "The best epoch is chosen on a fixed 20 % of the train split."
+    if not plan.protocol:
+        return ""
+    return (
         "The whole train split trains and the test split plays validation; the best epoch is "
         "selected on test, so that column is too high by construction."
-        if plan["protocol"] != "holdout"
-        else "The best epoch is chosen on a fixed 20 % of the train split."
-    )
-    return (
-        f"Test accuracy (%) of {plan['model']} on {plan['dataset']} after {epochs} epochs unless "
-        f"the name says otherwise (its last number), protocol {plan['protocol']}: mean over seeds "
-        f"with the 95 % t interval of the mean. Difference: to {plan['reference']} "
-        f"{_design(table)}, in percentage points, with its 95 % t interval. {_verdicts(table)} "
-        f"Detectable: the difference that a test on as many seeds finds at {100 * LEVEL:.0f} %, "
-        f"uncorrected, with power {POWER}. Gradients: batch gradients computed, relative to "
-        f"{plan.get('sgd') or 'SGD'}. "
-        f"Notebook: its published maximum over epochs, one seed, not comparable. {split}"
     )
 
 
-def _design(table: StudyTable) -> str:
+def _published(table: ComparisonTable) -> bool:
+    column = table.plan.published_column
+    return bool(column) and bool(table.frame[column].notna().any())
+
+
+def _design(table: ComparisonTable) -> str:
     paired = "at the same seed and the same initial weights"
     if not table.frame["comparison"].str.startswith("unpaired").any():
         return paired
     return f"{paired} (by Welch's test where fewer than {FEW_SEEDS} seeds are shared)"
 
 
-def _verdicts(table: StudyTable) -> str:
+def _verdicts(table: ComparisonTable) -> str:
     """Say what the verdicts follow from: the family, the corrections, the margin."""
     family = next((text for text in table.frame["family"] if text), "")
     if not family:
@@ -97,23 +127,22 @@ def _verdicts(table: StudyTable) -> str:
         f"Verdicts at {100 * LEVEL:.0f} % after Holm's correction over the family of this table "
         f"({family}; either kind corrected on its own): better or worse by the t test, equivalent "
         "by two one-sided tests against a margin of "
-        f"{table.plan['equivalence_margin']:g} points."
+        f"{table.plan.equivalence_margin:g} {table.plan.measure.difference_unit}".rstrip()
+        + "."
     )
 
 
-def heading(table: StudyTable) -> str:
+def heading(table: ComparisonTable) -> str:
     """Return a table's title; a smoke run's and a partial data set's say so."""
     marks = []
     if table.frame["scale"].str.contains("smoke").any():
         marks.append("smoke run")
     if (table.frame["data"] != "whole").any():
         marks.append("partial data")
-    return f"{table.plan['dataset']}, {table.plan['model']}" + (
-        f" ({', '.join(marks)})" if marks else ""
-    )
+    return f"{table.plan.dataset}, {table.plan.model}" + (f" ({', '.join(marks)})" if marks else "")
 
 
-def mark(table: StudyTable) -> str:
+def mark(table: ComparisonTable) -> str:
     """Return what must stand on every figure: that the runs are smoke, or the data partial."""
     marks = []
     if table.frame["scale"].str.contains("smoke").any():
@@ -131,15 +160,27 @@ def known(value: Any) -> bool:
 
 def percent(value: float | None, digits: int = 2) -> str:
     """Write a fraction in percent, without the sign; empty where it is unknown."""
-    return f"{100 * value:.{digits}f}" if known(value) else ""
+    return shown(Measure(digits=digits), value)
 
 
 def points(value: float | None) -> str:
     """Write a difference of fractions in percentage points, with its sign."""
+    return shown_difference(Measure(), value)
+
+
+def shown(measure: Measure, value: float | None) -> str:
+    """Write a value of a measure in its shown unit, without it; empty where it is unknown."""
     if not known(value):
         return ""
-    text = f"{100 * value:+.2f}"
-    return ("0.00" if float(text) == 0 else text).replace("-", "−")
+    return f"{measure.factor * value:.{measure.digits}f}".replace("-", "−")
+
+
+def shown_difference(measure: Measure, value: float | None) -> str:
+    """Write a difference of a measure in its shown unit, with its sign."""
+    if not known(value):
+        return ""
+    text = f"{measure.factor * value:+.{measure.digits}f}"
+    return (f"{0:.{measure.digits}f}" if float(text) == 0 else text).replace("-", "−")
 
 
 def p_text(value: float | None) -> str:
@@ -149,29 +190,167 @@ def p_text(value: float | None) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
 
 
-def _row(table: StudyTable, row: Mapping[str, Any]) -> DisplayRow:
-    stem = "last_epoch_test_accuracy"
-    low, high = row[f"{stem}_ci95_low"], row[f"{stem}_ci95_high"]
-    ends = [points(row[f"{table.difference}_ci95_{end}"]) for end in ("low", "high")]
-    relative, loss = row["gradient_evaluations_relative_to_sgd"], row["final_train_loss_mean"]
+def _row(table: ComparisonTable, row: Mapping[str, Any]) -> DisplayRow:
+    plan, measure = table.plan, table.plan.measure
+    low, high = (row[f"{plan.last}_ci95_{end}"] for end in ("low", "high"))
+    ends = [
+        shown_difference(measure, row[f"{plan.difference}_ci95_{end}"]) for end in ("low", "high")
+    ]
+    relative = row.get("gradient_evaluations_relative_to_sgd")
+    others = (row[f"final_{name}_mean"] for name in plan.also)
     return DisplayRow(
         section=row["section"],
         method=row["method"],
         label=row["label"],
         seeds=f"{row['seeds_finished']}/{row['seeds_asked']}",
-        accuracy=percent(row[f"{stem}_mean"]),
-        accuracy_interval=f"± {percent((high - low) / 2)}" if known(low) else "",
-        best=percent(row[f"{table.best}_mean"]),
-        difference=points(row[f"{table.difference}_mean"]),
+        last=shown(measure, row[f"{plan.last}_mean"]),
+        last_interval=f"± {shown(measure, (high - low) / 2)}" if known(low) else "",
+        best=shown(measure, row.get(f"{plan.best}_mean")),
+        difference=shown_difference(measure, row[f"{plan.difference}_mean"]),
         difference_interval=f"[{ends[0]}, {ends[1]}]" if ends[0] else "",
         p_holm=p_text(row["p_value_holm"]),
-        detectable=percent(row["minimum_detectable_difference"]),
+        detectable=shown(measure, row["minimum_detectable_difference"]),
         gradients=f"{relative:.2f}" if known(relative) else "",
-        loss=f"{loss:.3g}" if known(loss) else "",
-        trigger=row["trigger_epoch"],
-        notebook=percent(row["notebook_accuracy"]),
+        also=tuple(f"{v:.3g}".replace("-", "−") if known(v) else "" for v in others),
+        trigger=row.get("trigger_epoch", ""),
+        published=shown(measure, row.get(plan.published_column)),
         status=row["status"],
         verdict=row["verdict"],
         mixed=row["mixed"],
         remarks=row["remarks"],
     )
+
+
+# How a verdict stands in LaTeX, where there is no width for the word, and its tone.
+_MARKS = {
+    "better": ("↑", "better"),
+    "worse": ("↓", "worse"),
+    "better within margin": ("↑≈", "better"),
+    "worse within margin": ("↓≈", "worse"),
+    "equivalent": ("≈", "equal"),
+    "too few seeds": ("?", ""),
+}
+
+
+def table_of(table: ComparisonTable, provenance: pd.DataFrame | None = None) -> Table:
+    """Return the table as it is printed: rows by section, intervals, pictures of differences."""
+    found = rows(table)
+    triggers = any(row.trigger for row in found)
+    published = _published(table)
+    bars = difference_bars(table)
+    groups = [
+        Group(section, [_cells(row, table.plan, bars, triggers, published) for row in listed])
+        for section, listed in groupby(found, key=lambda row: row.section)
+    ]
+    return Table(
+        name=table.plan.chapter,
+        title=f"Every method: {heading(table)}",
+        frame=table.frame,
+        columns=_columns(table.plan, triggers, published),
+        groups=groups,
+        caption=caption(table),
+        warnings=table.warnings,
+        provenance=pd.DataFrame() if provenance is None else provenance,
+    )
+
+
+def _columns(plan: Plan, triggers: bool, published: bool) -> list[Column]:
+    measure = plan.measure
+    unit = f" ({measure.unit})" if measure.unit else ""
+    short = measure.short[:1].upper() + measure.short[1:]
+    selected = "validation" if plan.protocol == "holdout" else "test"
+    columns = [
+        Column("Method", "code", width=34),
+        Column("Seeds", "count", short="n"),
+        Column(f"{short}, last epoch", unit=measure.unit, short=f"{short}{unit}\nlast epoch"),
+        Column(
+            f"Difference to {plan.reference}",
+            unit=measure.difference_unit,
+            short=f"Difference to\n{plan.reference}",
+        ),
+        Column("Verdict, p after Holm", "verdict", short="Verdict,\np (Holm)"),
+        Column("Detectable", short="Detect-\nable"),
+    ]
+    if plan.protocol:
+        columns.append(Column(f"Best epoch, by {selected}", short=f"Best\nby {selected[:4]}"))
+    columns += [Column("Gradients", short="Gradi-\nents")] if plan.sgd else []
+    columns += [Column(_words(name), short=_words(name).replace(" ", "\n")) for name in plan.also]
+    columns += [Column("Trigger", "text", width=12)] if triggers else []
+    columns += (
+        [Column(_words(plan.published), short=_hyphenated(_words(plan.published)))]
+        if published
+        else []
+    )
+    return columns
+
+
+def _words(series: str) -> str:
+    words = series.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def _hyphenated(word: str) -> str:
+    """Break a long word in the middle, for a narrow column of LaTeX: `Note-`, `book`."""
+    half = len(word) // 2
+    return word if " " in word or len(word) < 8 else f"{word[:half]}-\n{word[half:]}"
+
+
+def _cells(
+    row: DisplayRow,
+    plan: Plan,
+    bars: Mapping[str, tuple[float, ...]],
+    triggers: bool,
+    published: bool,
+) -> list[Cell]:
+    alerts = (row.status if row.finished and row.status != "finished" else "",)
+    alerts += (f"mixed: {row.mixed}" if row.mixed else "",)
+    cells = [
+        Cell(
+            row.method,
+            label=row.label,
+            alerts=tuple(filter(None, alerts)),
+            notes=tuple(filter(None, [row.remarks])),
+        ),
+        Cell(row.seeds),
+    ]
+    last = [Cell(row.published)] if published else []
+    if not row.finished:
+        across = 4 + bool(plan.protocol) + bool(plan.sgd) + len(plan.also) + triggers
+        return [*cells, Cell(row.status, tone="absent", span=across), *last]
+    mark, tone = _MARKS.get(row.verdict, ("", ""))
+    cells += [
+        Cell(row.last, row.last_interval),
+        Cell(row.difference, row.difference_interval, bar=bars.get(row.method, ())),
+        Cell(
+            row.verdict,
+            f"p {row.p_holm}" if row.p_holm else "",
+            tone=tone,
+            short="—" if row.verdict == "reference" else mark,
+        ),
+        Cell(row.detectable),
+    ]
+    cells += [Cell(row.best)] if plan.protocol else []
+    cells += [Cell(row.gradients)] if plan.sgd else []
+    cells += [Cell(text) for text in row.also]
+    cells += [Cell(row.trigger)] if triggers else []
+    return [*cells, *last]
+
+
+def difference_bars(table: ComparisonTable) -> dict[str, tuple[float, ...]]:
+    """Return for each method its difference and the ends of its interval, from -1 to 1.
+
+    The scale is one for the table; what lies further than 2.5 times the median reach is cut off
+    at the edges.
+    """
+    frame, stem = table.frame.set_index("method"), table.plan.difference
+    found = frame[[f"{stem}_mean", f"{stem}_ci95_low", f"{stem}_ci95_high"]]
+    values = found.abs().max(axis=1).dropna()
+    values = values[values > 0]
+    if values.empty:
+        return {}
+    reach = min(values.max(), 2.5 * float(np.median(values)))
+    return {
+        method: tuple(float(np.clip(v / reach, -1, 1)) for v in row if known(v))
+        for method, row in zip(found.index, found.to_numpy(), strict=True)
+        if known(row[0])
+    }

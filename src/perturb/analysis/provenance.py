@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from perturb.analysis import comparability
+from perturb.analysis.plan import Plan
 from perturb.analysis.statistics import compared_seeds
-from perturb.analysis.tables import accuracies, reference_of, runs_of_row
+from perturb.analysis.tables import measured, runs_of_row
 
 HASHES = ("data", "split", "initial_weights", "final_weights", "code")
 COLUMNS = (
@@ -28,7 +29,7 @@ COLUMNS = (
 )
 # Which columns of a table, as shell patterns, a run of the row itself is in ...
 EVERY = "status diverged_runs device versions protocol data data_sha256 scale mixed remarks"
-FINISHED = "seeds* *_accuracy_* final_train_loss_mean trigger_epoch verdict"
+FINISHED = "seeds* *_epoch_* final_*_mean trigger_epoch verdict"
 # ... and a finished one that is compared with others.
 DIFFERENCE = "difference_to_* p_value* comparison minimum_detectable_* remarks"
 # ... and what every finished run of the table is in, on lines of no single row.
@@ -37,24 +38,24 @@ EVERY_ROW = "*"
 COST = "gradient_evaluations_relative_to_sgd"
 
 
-def of_table(plan: Mapping[str, Any], runs: pd.DataFrame, results: str | Path) -> pd.DataFrame:
+def of_table(plan: Plan, runs: pd.DataFrame, results: str | Path) -> pd.DataFrame:
     """Return the provenance of the table that `tables.build` makes of the same plan and runs.
 
     A line a row of the table and run, then one a run for what is made from all of them; runs are
     named relative to `results`.
     """
-    rows = {row["method"]: (row, runs_of_row(row, runs, plan)) for row in plan["rows"]}
+    rows = {row.method: (row, runs_of_row(row, runs, plan)) for row in plan.rows}
     lines: list[dict[str, Any]] = []
     for method, (row, own) in rows.items():
         reference, table_reference, sgd = (
             rows[name][1] if name else runs.iloc[:0]
-            for name in (reference_of(row, plan), plan["reference"], plan.get("sgd"))
+            for name in (plan.reference_of(row), plan.reference, plan.sgd)
         )
         finished, pairs = _finished(own), _finished(reference)
         if reference is own:
             finished_pairs = reference_pairs = own.iloc[:0]
         else:
-            seeds = compared_seeds(accuracies(own), accuracies(reference))
+            seeds = compared_seeds(*(measured(part, plan.measure) for part in (own, reference)))
             finished_pairs, reference_pairs = (
                 part if seeds is None else part[part["seed"].isin(seeds)]
                 for part in (finished, pairs)

@@ -1,79 +1,71 @@
 """Methods ranked over data sets, with the tests of Demsar 2006 and Benavoli et al. 2016.
 
 A data set is one observation: its seeds are averaged first. Methods are matched over data sets by
-their names with every epoch in percent of the reference's, `pugdt_20_100` for `pugdt_6_30` and
-`pugdt_80_400` alike.
+the names that the plans' rows give them there (`Row.across`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from perturb import names
-from perturb.analysis import formats
+from perturb.analysis import display
+from perturb.analysis.plan import Plan
 from perturb.analysis.statistics import LEVEL, holm
-from perturb.analysis.tables import StudyTable
+from perturb.analysis.table import Cell, Column, Group, Table
+from perturb.analysis.tables import ComparisonTable
 from perturb.errors import PerturbError
-from perturb.files import write_text
 
 TEST_FROM = 3  # data sets, and methods
 # The signed-rank test of fewer data sets cannot reach 5 %: 2 / 2**5 is 0.06.
 WILCOXON_FROM = 6
-_TEXT = ("method", "test")
 
 
-def build(tables: Sequence[StudyTable]) -> pd.DataFrame:
+def build(tables: Sequence[ComparisonTable]) -> pd.DataFrame:
     """Return the ranking, best mean rank first, of the methods that every table has finished.
 
-    Columns: `method`, `accuracy_<data set>` (mean of the last epoch, a fraction) and
+    Columns: `method`, `<measure>_<data set>` (mean of the last epoch, in the records' unit) and
     `rank_<data set>` (1 is best, ties share the mean), `mean_rank`, `friedman_p_value`,
     `critical_difference` of mean ranks (Nemenyi, 5 %; empty without a significant Friedman test),
     `p_value_wilcoxon` and its Holm correction, each against the reference over data sets, and
-    `test`, which says what was tested or why not. PerturbError for fewer than two tables, or none
-    in common.
+    `test`, which says what was tested or why not. PerturbError for fewer than two tables, none in
+    common, or several measures.
     """
     if len(tables) < 2:
         raise PerturbError(
-            "a ranking needs at least two data sets. List them under `datasets` in the config."
+            "a ranking needs at least two data sets. List them under `chapters` in the config."
         )
-    accuracies = pd.concat([_accuracies(table) for table in tables], axis=1, join="inner").dropna()
-    if accuracies.empty:
+    measure = tables[0].plan.measure
+    if any(table.plan.measure != measure for table in tables):
+        raise PerturbError("a ranking is of one measure, and these tables have several.")
+    values = pd.concat([_means(table) for table in tables], axis=1, join="inner").dropna()
+    if values.empty:
         raise PerturbError(
-            f"no method has finished runs on every one of {', '.join(accuracies)}: nothing to rank."
+            f"no method has finished runs on every one of {', '.join(values)}: nothing to rank."
         )
-    ranks = accuracies.rank(ascending=False, axis=0)
-    frame = accuracies.add_prefix("accuracy_").join(ranks.add_prefix("rank_"))
+    ranks = values.rank(ascending=not measure.larger_is_better, axis=0)
+    frame = values.add_prefix(f"{measure.slug}_").join(ranks.add_prefix("rank_"))
     frame["mean_rank"] = ranks.mean(axis=1)
     frame["datasets"] = len(tables)
-    p_value, distance, said = _tests(accuracies.to_numpy().T)
+    p_value, distance, said = _tests(values.to_numpy().T)
     frame["friedman_p_value"], frame["critical_difference"] = p_value, distance
-    against = _against(accuracies, relative(tables[0].plan["reference"], tables[0].plan))
+    against = _against(values, reference_over(tables[0].plan))
     frame["p_value_wilcoxon"], frame["p_value_wilcoxon_holm"] = against
     frame["test"] = said
     return frame.rename_axis("method").reset_index().sort_values(["mean_rank", "method"])
 
 
-def relative(method: str, plan: Mapping[str, Any]) -> str:
-    """Return a method's name with its epochs in percent of its reference's, where that is whole."""
-    own = {row["method"]: row.get("reference") for row in plan["rows"]}.get(method)
-    epochs = names.parse(own or plan["reference"]).epochs
-    parsed = names.parse(method)
-    scaled = {"epochs": 100 * parsed.epochs / epochs}
-    if parsed.timing and parsed.timing.kind == "at":
-        scaled["start"] = 100 * parsed.timing.parameters["epoch"] / epochs
-    if any(value % 1 for value in scaled.values()):
-        return method
-    timing = parsed.timing
-    if "start" in scaled:
-        timing = replace(timing, parameters={"epoch": int(scaled["start"])})
-    return names.format(replace(parsed, epochs=int(scaled["epochs"]), timing=timing))
+def reference_over(plan: Plan) -> str:
+    """Return how the reference of a plan is called over data sets."""
+    return names_over(plan)[plan.reference]
+
+
+def names_over(plan: Plan) -> dict[str, str]:
+    """Return how each method of a plan is called over data sets."""
+    return {row.method: row.across or row.method for row in plan.rows}
 
 
 def friedman(accuracies: np.ndarray) -> float:
@@ -115,78 +107,48 @@ def groups(mean_ranks: np.ndarray, distance: float) -> list[tuple[int, int]]:
     return found
 
 
-def read(path: str | Path) -> pd.DataFrame:
-    """Read the CSV that `write` wrote; PerturbError where it cannot be read."""
-    try:
-        return pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str))
-    except ValueError as error:
-        raise PerturbError(f"{path}: damaged ({error}). Delete it and make it again.") from None
-
-
-def texts(frame: pd.DataFrame, study: str) -> dict[str, str]:
-    """Return the ranking as the contents of its files: `csv`, `md`, `tex`."""
-    return {"csv": formats.csv_text(frame), "md": markdown(frame), "tex": latex(frame, study)}
-
-
-def write(frame: pd.DataFrame, study: str, **paths: str | Path) -> None:
-    """Write the ranking as `csv`, `md` and `tex`, each atomically."""
-    made = texts(frame, study)
-    for kind, path in paths.items():
-        write_text(path, made[kind])
-
-
-def cells(frame: pd.DataFrame) -> list[list[str]]:
-    """Return the ranking as rows of text, its header first."""
-    ranks = [name for name in frame if name.startswith("rank_")]
-    header = ["method", "mean rank", *(name.removeprefix("rank_") for name in ranks)]
-    return [
-        header,
-        *(
-            [row["method"], f"{row['mean_rank']:.2f}", *(f"{row[name]:g}" for name in ranks)]
-            for row in frame.to_dict("records")
-        ),
+def table_of(
+    frame: pd.DataFrame, tables: Sequence[ComparisonTable], name: str, names: str = ""
+) -> Table:
+    """Return the ranking as it is printed; `names` says how methods are named over data sets."""
+    ranks = [column for column in frame if column.startswith("rank_")]
+    columns = [Column("Method", "code"), Column("Mean rank")]
+    columns += [Column(rank.removeprefix("rank_"), over=("Rank on",)) for rank in ranks]
+    rows = [
+        [
+            Cell(row["method"]),
+            Cell(f"{row['mean_rank']:.2f}"),
+            *(Cell(f"{row[rank]:g}") for rank in ranks),
+        ]
+        for row in frame.to_dict("records")
     ]
-
-
-def caption(frame: pd.DataFrame) -> str:
-    """Return the sentences that say what the ranking is, and what was tested."""
-    return (
-        f"Rank of the mean last-epoch test accuracy among the {len(frame)} methods that finished "
-        "on every data set (1 is best; ties share). Names give every epoch in percent of the "
-        f"reference's. {frame['test'].iloc[0]}"
+    marks = dict.fromkeys(filter(None, map(display.mark, tables)))
+    return Table(
+        name=name,
+        title="Ranking over data sets",
+        frame=frame,
+        columns=columns,
+        groups=[Group("", rows)],
+        caption=caption(frame, tables[0].plan, names),
+        warnings=[f"{mark}." for mark in marks],
     )
 
 
-def markdown(frame: pd.DataFrame) -> str:
-    """Return the ranking for GitHub."""
-    header, *rows = cells(frame)
-    listed = [header, ["---"] * len(header), *([f"`{name}`", *others] for name, *others in rows)]
-    lines = ["# Ranking over data sets", "", *map(formats.markdown_row, listed)]
-    return "\n".join([*lines, "", caption(frame), ""])
+def caption(frame: pd.DataFrame, plan: Plan, names: str = "") -> str:
+    """Return the sentences that say what the ranking is, and what was tested."""
+    said = (
+        f"Rank of the mean last-epoch {plan.measure.words} among the {len(frame)} methods that "
+        "finished on every data set (1 is best; ties share)."
+    )
+    return " ".join(filter(None, (said, names, frame["test"].iloc[0])))
 
 
-def latex(frame: pd.DataFrame, study: str) -> str:
-    """Return the ranking as a longtable, to `\\input`; needs booktabs and longtable."""
-    header, *rows = cells(frame)
-    lines = [
-        r"\begingroup\small",
-        rf"\begin{{longtable}}{{@{{}}l{'r' * (len(header) - 1)}@{{}}}}",
-        rf"\caption{{Ranking over data sets. {formats.prose(caption(frame))}}}"
-        rf"\label{{tab:{study}-ranking}}\\",
-        r"\toprule",
-        " & ".join(formats.escape(text) for text in header) + r"\\",
-        r"\midrule\endhead",
-        r"\bottomrule\endfoot",
-    ]
-    lines += [" & ".join([formats.method_tex(name), *others]) + r"\\" for name, *others in rows]
-    return "\n".join([*lines, r"\end{longtable}", r"\endgroup", ""])
-
-
-def _accuracies(table: StudyTable) -> pd.Series:
+def _means(table: ComparisonTable) -> pd.Series:
     frame, plan = table.frame, table.plan
-    index = [relative(method, plan) for method in frame["method"]]
-    values = frame["last_epoch_test_accuracy_mean"].to_numpy()
-    return pd.Series(values, index=index, name=plan["dataset"]).groupby(level=0).first()
+    over = names_over(plan)
+    index = [over[method] for method in frame["method"]]
+    values = frame[f"{plan.last}_mean"].to_numpy()
+    return pd.Series(values, index=index, name=plan.dataset).groupby(level=0).first()
 
 
 def _tests(accuracies: np.ndarray) -> tuple[float, float, str]:

@@ -27,7 +27,8 @@ FEW_SEEDS = 3
 # wide as t (4), while percentile and BCa intervals cover 75 to 80 % (docs/statistics.md).
 BOOTSTRAP_FROM = 5
 BOOTSTRAP_RESAMPLES = 9999
-# From so many pairs on, their own standard deviation (known to 24 %) is believed before a pooled.
+# From this number of pairs on, their own standard deviation (known to 24 %) is believed before a
+# pooled one.
 OWN_SD_FROM = 10
 
 
@@ -136,7 +137,7 @@ def compare(
     then by Welch's test. Equivalence is two one-sided tests against `margin` (Schuirmann 1987).
 
     Where every difference is exactly 0 the p-value is 1. Where all are equal but not 0, the t
-    statistic is infinite and its p-value of 0 would come from the coarseness of the accuracy, not
+    statistic is infinite and its p-value of 0 would come from the coarseness of the measure, not
     from evidence: it is left out, and so is the interval. Without spread nothing is equivalent.
     """
     shared = compared_seeds(values, reference)
@@ -204,7 +205,7 @@ def _unpaired(values: list[float], reference: list[float], margin: float) -> Com
     ours, theirs = np.array(values, dtype=np.float64), np.array(reference, dtype=np.float64)
     mean = float(ours.mean() - theirs.mean())
     if max(np.ptp(ours), np.ptp(theirs)) <= ROUNDING:
-        reason = "same accuracy at every seed of both"
+        reason = "the same number at every seed of both"
         return Comparison("unpaired", Summary(len(ours), mean), len(theirs), remark=reason)
     test = stats.ttest_ind(ours, theirs, equal_var=False)
     interval = map(float, test.confidence_interval(CONFIDENCE))

@@ -1,4 +1,4 @@
-"""The table of a study on one data set: one row a method, whatever became of its runs."""
+"""The table of methods on one data set: one row per method, whatever became of its runs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from perturb import names
 from perturb.analysis import comparability, comparisons
+from perturb.analysis.plan import Plan, Row
 from perturb.analysis.pooling import PooledSpread, pool
 from perturb.analysis.statistics import Comparison, Summary, compare, summarise
 from perturb.analysis.warnings import warnings_of
 from perturb.errors import PerturbError
+from perturb.study import Measure
 
-SECTIONS = ("Baselines", "Radius", "Scale", "Radius and scale", "Timing")
 TEXT_COLUMNS = (
     "section",
     "reference",
@@ -42,10 +42,10 @@ TEXT_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class StudyTable:
-    """A data set's table: its plan, and the data frame that is written as CSV."""
+class ComparisonTable:
+    """Methods compared on a data set: the plan, and the data frame that is written as CSV."""
 
-    plan: Mapping[str, Any]
+    plan: Plan
     frame: pd.DataFrame
 
     @cached_property
@@ -53,45 +53,29 @@ class StudyTable:
         """What a reader must know before believing a number; worst first."""
         return warnings_of(self.frame, self.plan)
 
-    @property
-    def difference(self) -> str:
-        """The stem of the columns with the paired difference to the reference."""
-        return f"difference_to_{self.plan['reference']}"
 
-    @property
-    def best(self) -> str:
-        """The stem of the best-epoch columns: its name says what the epoch was selected on."""
-        return best_column(self.plan["protocol"])
-
-
-def best_column(protocol: str) -> str:
-    """Return the stem of the best-epoch columns of a protocol."""
-    split = "validation" if protocol == "holdout" else "test"
-    return f"best_epoch_test_accuracy_selected_on_{split}"
-
-
-def build(plan: Mapping[str, Any], runs: pd.DataFrame) -> StudyTable:
+def build(plan: Plan, runs: pd.DataFrame) -> ComparisonTable:
     """Make the table of `plan` (docs/what-the-numbers-mean.md) from `runs` (`runs.collect`).
 
-    Runs that the plan does not ask for are left out. Accuracies and their differences are
-    fractions, losses nats. Diverged runs count in `diverged_runs`, not in any mean.
+    Runs that the plan does not ask for are left out. The measure and its differences are in the
+    unit of the records (accuracies are fractions), losses nats. Diverged runs count in
+    `diverged_runs`, not in any mean.
     """
-    asked = [(row, runs_of_row(row, runs, plan)) for row in plan["rows"]]
-    asked.sort(key=lambda item: _section_rank(item[0]["section"]))
+    asked = [(row, runs_of_row(row, runs, plan)) for row in plan.listed()]
     everything = pd.concat([found for _, found in asked]) if asked else runs.iloc[:0]
     references = {
         name: _of_method(asked, name)
-        for name in {reference_of(row, plan) for row, _ in asked} | {plan["reference"]}
+        for name in {plan.reference_of(row) for row, _ in asked} | {plan.reference}
     }
-    sgd = _of_method(asked, plan["sgd"]) if plan.get("sgd") else runs.iloc[:0]
-    mixed = comparability.mixed(everything, references[plan["reference"]])
-    pooled = pool({row["method"]: accuracies(found) for row, found in asked})
+    sgd = _of_method(asked, plan.sgd) if plan.sgd else runs.iloc[:0]
+    mixed = comparability.mixed(everything, references[plan.reference])
+    pooled = pool({row.method: measured(found, plan.measure) for row, found in asked})
     compared = [_compare(plan, row, found, references) for row, found in asked]
     rows = [
         _row(plan, row, found, comparison, pooled, sgd, mixed)
         for (row, found), comparison in zip(asked, compared, strict=True)
     ]
-    comparisons.correct(rows, compared, f"difference_to_{plan['reference']}")
+    comparisons.correct(rows, compared, plan.difference, plan.measure)
     _fill_unknown_data(rows, plan)
     frame = pd.DataFrame(rows)
     for name in frame:
@@ -101,54 +85,45 @@ def build(plan: Mapping[str, Any], runs: pd.DataFrame) -> StudyTable:
             frame[name] = frame[name].astype("int64")
         else:
             frame[name] = frame[name].astype("float64")
-    return StudyTable(plan, frame)
+    return ComparisonTable(plan, frame)
 
 
-def read(path: str | Path, plan: Mapping[str, Any]) -> StudyTable:
-    """Read the CSV that `formats.write` wrote; PerturbError where it is another plan's."""
+def read(path: str | Path, plan: Plan) -> ComparisonTable:
+    """Read the CSV of a table of `build`; PerturbError where it is another plan's."""
     text = dict.fromkeys(TEXT_COLUMNS, str)
     try:
         frame = pd.read_csv(path, dtype=text, na_values=[""], keep_default_na=False)
     except ValueError as error:
         raise PerturbError(f"{path}: damaged ({error}). Delete it and make it again.") from None
-    listed = {row["method"] for row in plan["rows"]}
-    if "method" not in frame or set(frame["method"]) != listed:
+    return of_frame(frame, plan, path)
+
+
+def of_frame(frame: pd.DataFrame, plan: Plan, path: str | Path = "table") -> ComparisonTable:
+    """Return the table that a frame read from its CSV holds; PerturbError for another plan's."""
+    if "method" not in frame or set(frame["method"]) != {row.method for row in plan.rows}:
         raise PerturbError(
-            f"{path}: not the table of this configuration's {plan['dataset']}. Make it again."
+            f"{path}: not the table of this configuration's {plan.chapter}. Make it again."
         )
-    for name in TEXT_COLUMNS:
-        frame[name] = frame[name].fillna("")
-    return StudyTable(plan, frame)
+    texts = {
+        name: frame[name].astype(object).fillna("").astype(str)
+        for name in TEXT_COLUMNS
+        if name in frame
+    }
+    return ComparisonTable(plan, frame.assign(**texts))
 
 
-def reference_of(row: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
-    """Return the method that a row of the plan is compared with: its own, or else the table's."""
-    return row.get("reference") or plan["reference"]
-
-
-def _section_rank(section: str) -> int:
-    return SECTIONS.index(section) if section in SECTIONS else len(SECTIONS)
-
-
-def _canonical(method: str) -> str:
-    return names.format(names.parse(method))
-
-
-def runs_of_row(
-    row: Mapping[str, Any], runs: pd.DataFrame, plan: Mapping[str, Any]
-) -> pd.DataFrame:
+def runs_of_row(row: Row, runs: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """Return the runs on disk that a row of the plan asks for."""
     if runs.empty:
         return runs
-    wanted = (runs["dataset"] == plan["dataset"]) & runs["seed"].isin(row["seeds"])
-    model = names.parse(row["method"]).model or plan["model"]
-    same = runs["method"].isin({row["method"], _canonical(row["method"])})
-    return runs[wanted & same & (runs["model"] == model)]
+    wanted = (runs["dataset"] == plan.dataset) & runs["seed"].isin(row.seeds)
+    same = runs["method"].isin({row.method, *row.spellings})
+    return runs[wanted & same & (runs["model"] == (row.model or plan.model))]
 
 
-def _of_method(asked: list[tuple[Mapping[str, Any], pd.DataFrame]], method: str) -> pd.DataFrame:
+def _of_method(asked: list[tuple[Row, pd.DataFrame]], method: str) -> pd.DataFrame:
     for row, found in asked:
-        if row["method"] == method:
+        if row.method == method:
             return found
     raise PerturbError(
         f"the plan's method '{method}' (reference or sgd) is not a row of its table. "
@@ -160,30 +135,41 @@ def _finished(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["status"] == "ok"]
 
 
-def accuracies(runs: pd.DataFrame) -> dict[int, float]:
-    """Return the last-epoch test accuracies of the finished runs by seed."""
+def _values(done: pd.DataFrame, column: str) -> pd.Series:
+    """Return a column of finished runs; PerturbError where one of them does not have it."""
+    if done.empty:
+        return pd.Series(dtype="float64")
+    if column not in done or done[column].isna().any():
+        lacking = done if column not in done else done[done[column].isna()]
+        raise PerturbError(
+            f"{lacking['record'].iloc[0]}: the record has no {column.replace('_', ' ', 1)}. "
+            "Delete the run's folder and ask for it again."
+        )
+    return done[column].astype("float64")
+
+
+def measured(runs: pd.DataFrame, measure: Measure) -> dict[int, float]:
+    """Return the measure after the last epoch of the finished runs, by seed."""
     if runs.empty:
         return {}
     done = _finished(runs)
-    return dict(zip(done["seed"].map(int), done["last_test_accuracy"].map(float), strict=True))
+    values = _values(done, f"last_{measure.name}")
+    return dict(zip(done["seed"].map(int), values.map(float), strict=True))
 
 
 def _compare(
-    plan: Mapping[str, Any],
-    row: Mapping[str, Any],
-    runs: pd.DataFrame,
-    references: Mapping[str, pd.DataFrame],
+    plan: Plan, row: Row, runs: pd.DataFrame, references: Mapping[str, pd.DataFrame]
 ) -> Comparison | None:
     """Compare a row with its reference; None for the reference itself and rows without runs."""
-    reference, ours = reference_of(row, plan), accuracies(runs)
-    if row["method"] == reference or not ours:
+    reference, ours = plan.reference_of(row), measured(runs, plan.measure)
+    if row.method == reference or not ours:
         return None
-    return compare(ours, accuracies(references[reference]), plan["equivalence_margin"] / 100)
+    return compare(ours, measured(references[reference], plan.measure), plan.margin)
 
 
 def _row(
-    plan: Mapping[str, Any],
-    row: Mapping[str, Any],
+    plan: Plan,
+    row: Row,
     runs: pd.DataFrame,
     comparison: Comparison | None,
     pooled: PooledSpread | None,
@@ -191,59 +177,64 @@ def _row(
     mixed: Mapping[int, str],
 ) -> dict[str, Any]:
     done = _finished(runs)
-    last = summarise(done["last_test_accuracy"]) if len(done) else Summary(0)
-    best = summarise(done["best_test_accuracy"]) if len(done) else Summary(0)
+    last = summarise(_values(done, f"last_{plan.measure.name}"))
     values = {
-        "section": row["section"],
-        "method": row["method"],
-        "label": row["label"],
+        "section": row.section,
+        "method": row.method,
+        "label": row.label,
         "seeds_finished": len(done),
-        "seeds_asked": len(row["seeds"]),
-        **comparisons.interval_columns("last_epoch_test_accuracy", last),
-        f"{best_column(plan['protocol'])}_mean": best.mean,
-        f"{best_column(plan['protocol'])}_sd": best.sd,
+        "seeds_asked": len(row.seeds),
+        **comparisons.interval_columns(plan.last, last),
     }
-    reference = reference_of(row, plan)
-    values |= comparisons.columns(
-        f"difference_to_{plan['reference']}",
-        comparison,
-        pooled,
-        (row["method"], reference),
-        plan["equivalence_margin"] / 100,
-    )
-    remarks = [row["note"]] if row.get("note") else []
-    if comparison and reference != plan["reference"]:
-        remarks.append(f"difference to {reference}")
-    if comparison and comparison.design == "paired" and comparison.seeds != len(done):
-        remarks.append(f"difference over {comparison.seeds} shared seeds")
-    if comparison and comparison.remark:
-        remarks.append(comparison.remark)
-    if last.sd == 0:
-        remarks.append("same accuracy at every seed")
-    sgd_cost = _finished(sgd)["gradient_evaluations"].mean() if len(sgd) else None
-    values["gradient_evaluations_relative_to_sgd"] = (
-        done["gradient_evaluations"].mean() / sgd_cost if sgd_cost and len(done) else None
-    )
-    values["final_train_loss_mean"] = done["last_train_loss"].mean() if len(done) else None
+    if plan.protocol:
+        best = summarise(_values(done, f"best_{plan.measure.name}"))
+        values |= {f"{plan.best}_mean": best.mean, f"{plan.best}_sd": best.sd}
+    between = (row.method, plan.reference_of(row))
+    values |= comparisons.columns(plan.difference, comparison, pooled, between, plan.margin)
+    if plan.sgd:
+        cost = _finished(sgd)["gradient_evaluations"].mean() if len(sgd) else None
+        values["gradient_evaluations_relative_to_sgd"] = (
+            done["gradient_evaluations"].mean() / cost if cost and len(done) else None
+        )
+    for name in plan.also:
+        found = _values(done, f"last_{name}")
+        values[f"final_{name}_mean"] = found.mean() if len(found) else None
+    if any(other.timed for other in plan.rows):
+        values["trigger_epoch"] = _triggers(done) if row.timed else ""
+    values["diverged_runs"] = int((runs["status"] == "diverged").sum()) if len(runs) else 0
+    if plan.published:
+        values[plan.published_column] = row.published
     notes = [mixed[label] for label in runs.index if label in mixed]
     return values | {
-        "trigger_epoch": _triggers(row["method"], done),
-        "diverged_runs": int((runs["status"] == "diverged").sum()) if len(runs) else 0,
-        "notebook_accuracy": row.get("published"),
         "device": _distinct(runs, "device"),
         "status": _status(row, runs),
         "scale": _distinct(runs, "scale"),
         "data": " | ".join(sorted({comparability.data_of(r) for r in runs.to_dict("records")})),
         "mixed": _named_once(notes, len(runs)),
-        "remarks": "; ".join(remarks),
-        "reference": reference,
+        "remarks": "; ".join(_remarks(plan, row, comparison, last, len(done))),
+        "reference": plan.reference_of(row),
         "seeds": " ".join(str(seed) for seed in sorted(done["seed"])) if len(done) else "",
-        "protocol": _distinct(runs, "protocol") or plan["protocol"],
+        "protocol": _distinct(runs, "protocol") or plan.protocol,
         "versions": " | ".join(sorted({comparability.versions(v) for v in runs["versions"]}))
         if len(runs)
         else "",
         "data_sha256": _distinct(runs, "data_sha256"),
     }
+
+
+def _remarks(
+    plan: Plan, row: Row, comparison: Comparison | None, last: Summary, finished: int
+) -> list[str]:
+    remarks = [row.note] if row.note else []
+    if comparison and plan.reference_of(row) != plan.reference:
+        remarks.append(f"difference to {plan.reference_of(row)}")
+    if comparison and comparison.design == "paired" and comparison.seeds != finished:
+        remarks.append(f"difference over {comparison.seeds} shared seeds")
+    if comparison and comparison.remark:
+        remarks.append(comparison.remark)
+    if last.sd == 0:
+        remarks.append(f"same {plan.measure.short} at every seed")
+    return remarks
 
 
 def _distinct(runs: pd.DataFrame, column: str) -> str:
@@ -258,9 +249,9 @@ def _named_once(notes: list[str], runs: int) -> str:
     return " | ".join(f"{n} of {runs} runs: {note}" for note, n in counts.items())
 
 
-def _status(row: Mapping[str, Any], runs: pd.DataFrame) -> str:
+def _status(row: Row, runs: pd.DataFrame) -> str:
     """Say what became of the runs that a row asks for."""
-    asked = len(row["seeds"])
+    asked = len(row.seeds)
     if not asked:
         return "not asked for"
     if runs.empty:
@@ -270,7 +261,7 @@ def _status(row: Mapping[str, Any], runs: pd.DataFrame) -> str:
     if len(diverged):
         steps = [f"seed {r.seed} at step {r.diverged_at_step:.0f}" for r in diverged.itertuples()]
         parts.append(f"diverged {len(diverged)} of {asked} ({', '.join(steps)})")
-    missing = sorted(set(row["seeds"]) - set(runs["seed"]))
+    missing = sorted(set(row.seeds) - set(runs["seed"]))
     if missing:
         seeds = "seed" if len(missing) == 1 else "seeds"
         which = ", ".join(map(str, missing))
@@ -278,9 +269,9 @@ def _status(row: Mapping[str, Any], runs: pd.DataFrame) -> str:
     return "; ".join(parts) or "finished"
 
 
-def _triggers(method: str, done: pd.DataFrame) -> str:
+def _triggers(done: pd.DataFrame) -> str:
     """Write when each seed switched, as the notes do: `20(21)`, after 20, perturbing from 21."""
-    if names.parse(method).timing is None or done.empty:
+    if done.empty:
         return ""
     texts = []
     for run in done.sort_values("seed").itertuples():
@@ -293,11 +284,11 @@ def _triggers(method: str, done: pd.DataFrame) -> str:
     return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
 
 
-def _fill_unknown_data(rows: list[dict[str, Any]], plan: Mapping[str, Any]) -> None:
+def _fill_unknown_data(rows: list[dict[str, Any]], plan: Plan) -> None:
     """Give rows without runs the scale and data of the others, or else what the plan says."""
     planned = {
-        "scale": plan["scale"],
-        "data": "partial" if plan.get("partial_data") else "whole",
+        "scale": plan.scale,
+        "data": "partial" if plan.partial_data else "whole",
     }
     for key, otherwise in planned.items():
         seen = {row[key] for row in rows if row[key]}

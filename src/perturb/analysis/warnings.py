@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import pandas as pd
 
+from perturb.analysis.plan import Plan
 from perturb.analysis.statistics import FEW_SEEDS, LEVEL
 
 SMOKE = (
@@ -15,7 +15,7 @@ SMOKE = (
 )
 
 
-def warnings_of(frame: pd.DataFrame, plan: Mapping[str, Any]) -> list[str]:
+def warnings_of(frame: pd.DataFrame, plan: Plan) -> list[str]:
     """Return the warnings of a table: scale, data, mixture, divergence, gaps, seeds, spreads."""
     found = []
     if frame["scale"].str.contains("smoke").any():
@@ -42,9 +42,9 @@ def warnings_of(frame: pd.DataFrame, plan: Mapping[str, Any]) -> list[str]:
     missing = asked[asked["status"].str.contains("missing|not run")]
     if len(missing):
         found.append(f"Runs missing: {_list(missing['method'])}.")
-    if not (frame.loc[frame["method"] == plan["reference"], "seeds_finished"] > 0).any():
+    if not (frame.loc[frame["method"] == plan.reference, "seeds_finished"] > 0).any():
         found.append(
-            f"The reference {plan['reference']} has no finished run: there are no differences."
+            f"The reference {plan.reference} has no finished run: there are no differences."
         )
     few = asked[asked["seeds_finished"].between(1, FEW_SEEDS - 1)]
     if len(few):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
@@ -9,15 +10,18 @@ import numpy as np
 from scipy import stats
 
 from perturb import names
+from perturb.analysis.display import percent, points
 from perturb.analysis.statistics import CONFIDENCE, holm
 from perturb.audit.curves import Ends
 from perturb.audit.findings import KINDS, NOT_THE_METHOD
-from perturb.audit.noise import NoiseFloor
+from perturb.audit.noise import RESTS, NoiseFloor
+from perturb.audit.plan import AuditPlan
 from perturb.audit.reading import ResultFile
-from perturb.config import AuditPlan
 from perturb.errors import PerturbError, did_you_mean
 
 HOLDS, NOISE, REVERSED, UNKNOWN = "holds", "within noise", "reversed", "cannot be told"
+# What makes a difference of any size meaningless.
+STOPS = {"values", "never_learned"}
 VERDICTS = (HOLDS, NOISE, REVERSED, UNKNOWN)
 
 
@@ -33,6 +37,27 @@ class Arm:
     def mean(self, end: str) -> float:
         """Return the mean over the files of an end of `Ends`, a fraction of 1."""
         return float(np.mean([getattr(ends, end) for ends in self.ends]))
+
+
+@dataclass(frozen=True)
+class Variants:
+    """The methods whose names differ from one method's in numbers only, itself among them.
+
+    `mean` is that of their last epochs, a fraction of 1; `best` whether this one is above all.
+    """
+
+    count: int
+    mean: float
+    best: bool
+
+    @property
+    def tried(self) -> int:
+        """Of how many methods this one was chosen: it counts as chosen where it is the best."""
+        return self.count if self.best else 1
+
+    def gain(self, sd: float, runs: int) -> float:
+        """Return what the best of so many is above their mean by chance alone (Blom, 1958)."""
+        return float(stats.norm.ppf((self.count - 0.375) / (self.count + 0.25)) * sd / runs**0.5)
 
 
 @dataclass(frozen=True)
@@ -62,6 +87,7 @@ class Claim:
     verdict: str = UNKNOWN
     reason: str = ""
     verdicts: Mapping[str, str] | None = None
+    variants: Variants | None = None
 
     @property
     def selection(self) -> float:
@@ -95,6 +121,31 @@ def _arm(
     doubts = {kind for path in present for kind in kinds.get(path, ())}
     order = [kind for kind in KINDS if kind in doubts]
     return Arm(name, kept, tuple(ends[file.path] for file in kept), tuple(order))
+
+
+def variants(
+    known: Mapping[tuple[str, str, str], Arm],
+) -> dict[tuple[str, str, str], Variants]:
+    """Return each method's variants, of its data set and model: names that differ in numbers."""
+    families: dict[tuple[str, str, str], list[tuple[str, str, str]]] = {}
+    for key, arm in known.items():
+        families.setdefault((*key[:2], _family(arm)), []).append(key)
+    found = {}
+    for members in families.values():
+        last = {key: known[key].mean("last") for key in members}
+        finite = [value for value in last.values() if np.isfinite(value)]
+        for key, value in last.items():
+            best = bool(finite) and value == max(finite)
+            mean = float(np.mean(finite)) if finite else np.nan
+            found[key] = Variants(len(members), mean, best)
+    return found
+
+
+def _family(arm: Arm) -> str:
+    """Return what a method's name is without its numbers, but with its epochs."""
+    file = arm.files[0]
+    words = re.sub(r"\d+(?:\.\d+)?", "#", file.canonical)
+    return f"{words} {file.epochs}" if file.method else words
 
 
 def pairs(
@@ -181,7 +232,10 @@ def compare(
 
 
 def judge(claims: Sequence[Claim], floors: Mapping[tuple[str, str], NoiseFloor]) -> list[Claim]:
-    """Return the claims with verdicts, Holm-corrected over all of them.
+    """Return the claims with verdicts, corrected over all of them and over what was tried.
+
+    Holm's correction is over the comparisons. Where a method is the best of N variants, its p is at
+    least N times its own too: it was chosen among them, compared or not.
 
     An interval with 0 in it is within noise. One without holds, or is reversed, where that outlives
     Holm's correction and both files are what their names say; else it cannot be told. `floors` are
@@ -189,16 +243,26 @@ def judge(claims: Sequence[Claim], floors: Mapping[tuple[str, str], NoiseFloor])
     """
     corrected = holm([claim.p_value for claim in claims])
     return [
-        _judged(replace(claim, p_value_holm=p), floors[claim.dataset, claim.model])
+        _judged(
+            replace(claim, p_value_holm=_of_tried(claim, p)), floors[claim.dataset, claim.model]
+        )
         for claim, p in zip(claims, corrected, strict=True)
     ]
+
+
+def _of_tried(claim: Claim, p_holm: float | None) -> float | None:
+    if claim.p_value is None or p_holm is None or claim.variants is None:
+        return p_holm
+    return max(p_holm, min(1.0, claim.p_value * claim.variants.tried))
 
 
 def _judged(claim: Claim, floor: NoiseFloor) -> Claim:
     doubts, notes = _doubts(claim), _notes(claim, floor)
     if claim.p_value is None:
         verdict = UNKNOWN
-        notes = ["no noise floor" if floor.sd is None else "no last epoch"]
+        notes = ["no noise floor" if floor.sd is None else "no last epoch", *notes]
+    elif STOPS & {*claim.method.doubts, *claim.baseline.doubts}:
+        verdict = UNKNOWN
     elif claim.p_value >= 1 - CONFIDENCE:
         verdict = NOISE
     elif claim.p_value_holm >= 1 - CONFIDENCE:
@@ -211,12 +275,36 @@ def _judged(claim: Claim, floor: NoiseFloor) -> Claim:
     return replace(claim, verdict=verdict, reason="; ".join([*doubts, *notes]))
 
 
+def _arms(claim: Claim) -> tuple[tuple[str, Arm], tuple[str, Arm]]:
+    """Return both sides of a claim with what they are called."""
+    return ("the method", claim.method), ("the baseline", claim.baseline)
+
+
 def _notes(claim: Claim, floor: NoiseFloor) -> list[str]:
     notes = []
     if "collapse" in claim.method.doubts:
         notes.append("the method collapses")
+    for kind, text in (("restart", "started again"), ("gaps", "has epochs without accuracy")):
+        whose = [who for who, arm in _arms(claim) if kind in arm.doubts]
+        notes += [f"{' and '.join(whose)} {text}"] if whose else []
     if "duplicate" in claim.method.doubts:
         notes.append("its curves are another file's")
+    tried = claim.variants
+    if tried and tried.tried > 1 and claim.difference > 0:
+        chance = (
+            f", {points(tried.gain(floor.sd, len(claim.method.files)))} by chance"
+            if floor.sd
+            else ""
+        )
+        notes.append(
+            f"the best of {tried.count} variants, {points(claim.method.mean('last') - tried.mean)} "
+            f"points above their mean {percent(tried.mean)} %{chance}"
+        )
+    if floor.share > RESTS:
+        widest = max(floor.groups, key=lambda group: group.sum_of_squares)
+        notes.append(f"noise floor rests on one group ({widest.label}: {100 * floor.share:.0f} %)")
+    if floor.excluded and floor.sd is None:
+        notes.append("its repeats rest on one group of names, which may differ by more than noise")
     if floor.groups and claim.epochs not in floor.epochs:
         notes.append("noise floor from runs of other lengths")
     return notes
@@ -231,15 +319,24 @@ def _doubts(claim: Claim) -> list[str]:
         "learning_rate": "has a learning rate that climbs again",
         "contradiction": "contradicts its name",
         "never_triggered": "never perturbed",
+        "trigger": "has not the trigger of its name",
+        "values": "has values that are hardly accuracies",
         "collapse": "collapses",
         "never_learned": "never learned",
     }
     spoiling = {
-        "the method": NOT_THE_METHOD,
+        "the method": {*NOT_THE_METHOD, "never_learned"},
         "the baseline": {*NOT_THE_METHOD, "collapse", "never_learned"},
     }
     found = []
-    for arm, (who, kinds) in zip((claim.method, claim.baseline), spoiling.items(), strict=True):
-        said = [words[kind] for kind in arm.doubts if kind in kinds]
+    lengths = [sorted({len(file.curves) for file in arm.files}) for _, arm in _arms(claim)]
+    if (
+        claim.epochs is None
+        and len({tuple(own) for own in lengths} | {(own[0],) for own in lengths}) > 1
+    ):
+        said = [" or ".join(map(str, own)) for own in lengths]
+        found.append(f"unequal numbers of epochs: {said[0]} against {said[1]}")
+    for who, arm in _arms(claim):
+        said = [words[kind] for kind in arm.doubts if kind in spoiling[who]]
         found += [f"{who} {' and '.join(said)}"] if said else []
     return found

@@ -42,21 +42,27 @@ class Turn:
 
     `trend` is Spearman's correlation of the loss with the epoch after it; `mirror` that of the
     epochs after it with those before, nearest first: a schedule that goes back the way it came.
+    `peak` is the epoch at which the climb ends.
     """
 
     epoch: int
     rise: float
     trend: float
     mirror: float
+    peak: int = -1
 
 
-def ends_of(accuracy: np.ndarray) -> Ends:
-    """Return best, last and mean of the last ten of a curve [epochs]."""
+def ends_of(accuracy: np.ndarray, epochs: np.ndarray | None = None) -> Ends:
+    """Return best, last and mean of the last ten of a curve [measured epochs].
+
+    `epochs` [measured epochs] says which these are where not every epoch has an accuracy.
+    """
     if not np.isfinite(accuracy).any():
         return Ends(np.nan, -1, np.nan, np.nan)
+    epochs = np.arange(len(accuracy)) if epochs is None else epochs
     best = int(np.nanargmax(accuracy))
-    tail = accuracy[-LAST_EPOCHS:]
-    return Ends(float(accuracy[best]), best, float(accuracy[-1]), float(tail.mean()))
+    tail = accuracy[epochs > epochs[-1] - LAST_EPOCHS]
+    return Ends(float(accuracy[best]), int(epochs[best]), float(accuracy[-1]), float(tail.mean()))
 
 
 def turn_of(loss: np.ndarray | None) -> Turn | None:
@@ -64,19 +70,23 @@ def turn_of(loss: np.ndarray | None) -> Turn | None:
     if loss is None or len(loss) < 20 or not (np.isfinite(loss).all() and (loss > 0).all()):
         return None
     smooth = median_filter(np.log(loss), size=5, mode="nearest")
-    turn = int(smooth.argmin())
-    after, before = loss[turn + 1 :], loss[:turn][::-1]
+    # The highest climb above what had been reached before, wherever in the run it ends.
+    peak = int((smooth - np.minimum.accumulate(smooth)).argmax())
+    if peak >= len(loss) - 1 - TAIL * len(loss) / 2:
+        peak = len(loss) - 1  # noise at the end of a climb is part of it
+    turn = int(smooth[: peak + 1].argmin())
+    after, before = loss[turn + 1 : peak + 1], loss[:turn][::-1]
     shared = min(len(after), len(before))
     if len(after) < TAIL * len(loss) or shared < 5:
         return None
-    rise = float(np.exp(smooth[-1] - smooth[turn]))
+    rise = float(np.exp(smooth[peak] - smooth[turn]))
     if rise < CLIMB or np.ptp(after[:shared]) == 0 or np.ptp(before[:shared]) == 0:
         return None
     trend = stats.spearmanr(np.arange(len(after)), after).statistic
     mirror = stats.spearmanr(after[:shared], before[:shared]).statistic
     if min(trend, mirror) < MONOTONE:
         return None
-    return Turn(turn, rise, float(trend), float(mirror))
+    return Turn(turn, rise, float(trend), float(mirror), peak)
 
 
 def check_curves(files: Sequence[ResultFile], heats: Callable[[ResultFile], bool]) -> list[Finding]:
@@ -88,7 +98,8 @@ def check_curves(files: Sequence[ResultFile], heats: Callable[[ResultFile], bool
     medians = _median_best(files)
     findings = []
     for file in files:
-        ends, turn = ends_of(file.accuracy), turn_of(file.curve("train_loss"))
+        ends = ends_of(file.accuracy, file.accuracy_epochs)
+        turn = turn_of(file.values("train_loss"))
         found = [*_epochs(file), *_claimed(file, ends), *_trigger(file)]
         if ends.best < UNLEARNED * medians[file.dataset, file.model]:
             found.append(("never_learned", f"best accuracy {ends.best:.4f} of all epochs"))
@@ -109,7 +120,7 @@ def _median_best(files: Sequence[ResultFile]) -> dict[tuple[str, str], float]:
 
 def _climb(file: ResultFile, ends: Ends, turn: Turn) -> str:
     return (
-        f"training loss turns at epoch {turn.epoch} of {len(file.accuracy)} and climbs by a factor "
+        f"training loss turns at epoch {turn.epoch} of {len(file.curves)} and climbs by a factor "
         f"of {turn.rise:.3g}, steadily (Spearman {turn.trend:.3f}) and back the way it came "
         f"({turn.mirror:.3f} with the epochs before the turn), as under a cosine of period "
         f"{turn.epoch}; test accuracy falls from {ends.best:.4f} (epoch {ends.best_epoch}) to "
@@ -126,7 +137,7 @@ def _collapse(ends: Ends, heating: bool) -> str:
 
 
 def _epochs(file: ResultFile) -> list[tuple[str, str]]:
-    found, named = len(file.accuracy), file.epochs
+    found, named = len(file.curves), file.epochs
     if named is None or found == named:
         return []
     times = f", {found // named} times as many" if named and found % named == 0 else ""
@@ -152,20 +163,27 @@ def duplicates(files: Sequence[ResultFile]) -> list[Finding]:
     One epoch in common is not enough: two runs of one seed share the first.
     """
     findings = []
-    kept: list[tuple[ResultFile, np.ndarray]] = []
+    kept: list[ResultFile] = []
     for file in sorted(files, key=lambda file: (-len(file.curves), file.path)):
-        values = file.curves.to_numpy(dtype=np.float64)
-        n = len(values)
-        for other, theirs in kept:
-            same = n > 1 and list(other.curves) == list(file.curves)
-            if same and np.array_equal(values, theirs[:n], equal_nan=True):
-                findings.append(Finding(file.path, "duplicate", _double(file, other)))
-                break
-        kept.append((file, values))
+        double = next((other for other in kept if _is_double(file, other)), None)
+        if double:
+            findings.append(Finding(file.path, "duplicate", _double(file, double)))
+        kept.append(file)
     return findings
+
+
+def _is_double(file: ResultFile, other: ResultFile) -> bool:
+    """Return whether the series that both files have are equal, as far as `file` goes."""
+    n = len(file.curves)
+    shared = [name for name in file.curves if name in other.curves]
+    mine, theirs = (f.curves[shared].to_numpy(dtype=np.float64)[:n] for f in (file, other))
+    known = np.isfinite(mine).sum()
+    return known > len(shared) and np.array_equal(mine, theirs, equal_nan=True)
 
 
 def _double(file: ResultFile, other: ResultFile) -> str:
     if len(file.curves) < len(other.curves):
         return f"the same as the first {len(file.curves)} epochs of {other.path}"
+    if list(file.curves) != list(other.curves):
+        return f"the same as {other.path} in all series that both have"
     return f"the same {'bytes' if file.sha256 == other.sha256 else 'curves'} as {other.path}"

@@ -8,6 +8,10 @@ KINDS: dict[str, str] = {
     "unreadable": "Unreadable files",
     "truncated": "Truncated files",
     "non_finite": "Values that are no numbers",
+    "values": "Values that are hardly accuracies in the scale they are read in",
+    "restart": "Runs that were started again",
+    "gaps": "Epochs without an accuracy",
+    "other_series": "Faults beside the accuracy, which no verdict uses",
     "name": "Names that do not parse",
     "epochs": "Epochs that are not those of the name",
     "duplicate": "Duplicates",
@@ -16,7 +20,9 @@ KINDS: dict[str, str] = {
     "collapse": "Curves that end in collapse",
     "never_learned": "Runs that never learned",
     "never_triggered": "Timing rules that never fired",
+    "trigger": "Timing rules that the curves contradict",
     "claimed_best": "Claimed maxima that the curve does not have",
+    "surface": "Surfaces that are constant, no numbers, or each other's",
 }
 # A run with one of these is not the run that its name says, so no difference is the method's.
 NOT_THE_METHOD = {
@@ -26,6 +32,8 @@ NOT_THE_METHOD = {
     "learning_rate",
     "contradiction",
     "never_triggered",
+    "trigger",
+    "values",
 }
 # The noise between healthy runs says nothing about these, nor they about it.
 NOT_HEALTHY = {
@@ -36,6 +44,7 @@ NOT_HEALTHY = {
     "collapse",
     "never_learned",
     "duplicate",
+    "values",
 }
 
 

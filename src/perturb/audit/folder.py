@@ -1,4 +1,4 @@
-"""Which files an audit is of. Pure, so that planning stays fast."""
+"""Which files an audit reads. Pure, so that planning stays fast."""
 
 from __future__ import annotations
 

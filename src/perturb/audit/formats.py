@@ -12,7 +12,7 @@ from perturb.audit.words import Table
 
 
 def files_frame(audit: Audit) -> pd.DataFrame:
-    """Return a row a file, every file of the folder: accuracies are fractions of 1."""
+    """Return one row per file, for every file of the folder: accuracies are fractions of 1."""
     rows = []
     for file in audit.files:
         found = [finding for finding in audit.findings if finding.path == file.path]
@@ -44,7 +44,7 @@ def files_frame(audit: Audit) -> pd.DataFrame:
 
 
 def claims_frame(audit: Audit) -> pd.DataFrame:
-    """Return a row a claim: differences are method less baseline, fractions of 1."""
+    """Return one row per claim: differences are method less baseline, fractions of 1."""
     rows = [
         {
             "dataset": claim.dataset,
@@ -67,6 +67,7 @@ def claims_frame(audit: Audit) -> pd.DataFrame:
             "verdict": claim.verdict,
             **{f"verdict_{name}": verdict for name, verdict in (claim.verdicts or {}).items()},
             "reason": claim.reason,
+            "variants": claim.variants.count if claim.variants else None,
         }
         for claim in audit.claims
     ]
@@ -80,6 +81,8 @@ def markdown(audit: Audit) -> str:
     others = [claim for claim in audit.claims if not claim.headline]
     parts = [f"# Audit: {audit.plan.title or audit.plan.name}"]
     parts.append("\n".join(f"- {sentence}" for sentence in words.summary(audit)))
+    if audit.guessed:
+        parts += ["## What was guessed, as configuration", f"```yaml\n{audit.configuration}```"]
     for heading, claims in (("Headline claims", headlines), ("All other comparisons", others)):
         for where, table in words.claims_tables(claims, audit).items():
             parts += [f"## {heading}: {where}", _table(table)]
@@ -102,4 +105,7 @@ def _table(table: Table) -> str:
         return "None."
     rule = tuple("---:" if i in table.numbers else "---" for i in range(len(table.header)))
     rows = (table.header, rule, *table.rows)
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in r) + " |" for r in rows)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", "\\n") for cell in r) + " |"
+        for r in rows
+    )

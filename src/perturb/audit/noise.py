@@ -20,6 +20,11 @@ DEFINITIONS = {
 }
 GIVEN = "given in the configuration"
 POWER = 0.8
+# Repeats by name only: an effect of what differs in the names may be in a group's spread. One that
+# spreads more than all others together would by chance at this level (F test, Bonferroni over the
+# groups) is left out, and what rests almost on one group is no floor.
+DOMINATES, ALONE = 0.01, 0.9
+RESTS = 0.8  # share of the variance in one group from which a verdict says so
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,13 @@ class NoiseFloor:
     low: float | None = None
     high: float | None = None
     groups: tuple[RepeatGroup, ...] = ()
+    excluded: tuple[RepeatGroup, ...] = ()
+
+    @property
+    def share(self) -> float:
+        """The share of the variance that the widest group alone holds."""
+        squares = [group.sum_of_squares for group in self.groups]
+        return max(squares) / sum(squares) if sum(squares) > 0 else 0.0
 
     @property
     def epochs(self) -> set[int | None]:
@@ -62,14 +74,15 @@ class NoiseFloor:
         return {group.epochs for group in self.groups}
 
     def half_width(self, first: int, second: int) -> float:
-        """Return half the t interval of a difference of means of so many runs each."""
+        """Return half the t interval of the difference between means of these numbers of runs."""
         quantile = stats.t.ppf((1 + CONFIDENCE) / 2, self.degrees_of_freedom)
         return float(quantile * self.sd * np.sqrt(1 / first + 1 / second))
 
     def runs_to_resolve(self, difference: float) -> int:
         """Return the runs an arm that show `difference` with 80 % power (t test, two-sided)."""
         test, effect, alpha = TTestIndPower(), difference / self.sd, 1 - CONFIDENCE
-        if test.power(effect, nobs1=2, alpha=alpha) >= POWER:
+        least = test.power(effect, nobs1=2, alpha=alpha)
+        if not least < POWER:  # NaN where the effect is beyond what the distribution computes
             return 2
         return int(np.ceil(test.solve_power(effect, alpha=alpha, power=POWER)))
 
@@ -83,14 +96,51 @@ def floor_of(definition: str, sd: float, degrees_of_freedom: int) -> NoiseFloor:
 
 
 def pooled(definition: str, groups: Sequence[RepeatGroup]) -> NoiseFloor:
-    """Return the noise floor pooled over groups of repeats, each about its own mean."""
+    """Return the noise floor pooled over groups of repeats, each about its own mean.
+
+    Without `sd` where there are no repeats, or where those by name only rest on one group.
+    """
+    excluded: tuple[RepeatGroup, ...] = ()
+    if definition.startswith("near"):
+        groups, excluded = _without_dominating(groups)
     freedom = sum(group.degrees_of_freedom for group in groups)
     if not freedom:
-        return NoiseFloor(definition)
+        return NoiseFloor(definition, excluded=excluded)
     sd = float(np.sqrt(sum(group.sum_of_squares for group in groups) / freedom))
     if sd == 0:  # values so coarse that they cannot differ say nothing of noise
-        return NoiseFloor(definition)
-    return replace(floor_of(definition, sd, freedom), groups=tuple(groups))
+        return NoiseFloor(definition, excluded=excluded)
+    floor = replace(
+        floor_of(definition, sd, freedom), groups=tuple(groups), excluded=tuple(excluded)
+    )
+    if definition.startswith("near") and floor.share > ALONE:
+        return NoiseFloor(definition, excluded=(*excluded, *groups))
+    return floor
+
+
+def _without_dominating(
+    groups: Sequence[RepeatGroup],
+) -> tuple[list[RepeatGroup], tuple[RepeatGroup, ...]]:
+    """Return the groups whose spread may be of one size, and those that spread far more."""
+    kept, excluded = sorted(groups, key=lambda group: group.label), []
+    while len(kept) > 1:
+        # That group, not another, which most exceeds the others' pooled variance.
+        tails = [_tail(kept, group) for group in kept]
+        least = int(np.argmin(tails))
+        if tails[least] * len(kept) >= DOMINATES:
+            break
+        excluded.append(kept.pop(least))
+    return kept, tuple(excluded)
+
+
+def _tail(groups: Sequence[RepeatGroup], group: RepeatGroup) -> float:
+    """Return the chance that a group spreads so much more than the others (F test)."""
+    others = [other for other in groups if other is not group]
+    freedom = sum(other.degrees_of_freedom for other in others)
+    rest = sum(other.sum_of_squares for other in others) / freedom
+    own = group.sum_of_squares / group.degrees_of_freedom
+    if rest == 0:  # coarse accuracies are equal by chance: nothing can be said
+        return 1.0
+    return float(stats.f.sf(own / rest, group.degrees_of_freedom, freedom))
 
 
 def repeats(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +12,34 @@ import numpy as np
 import pandas as pd
 
 from perturb import names
+from perturb.audit import guessing, units
+from perturb.audit.epochs import Arranged, Rows, arrange
 from perturb.audit.findings import Finding
 from perturb.audit.folder import paths_of
-from perturb.config import AuditPlan
+from perturb.audit.plan import AuditPlan
+from perturb.audit.sheets import Sheet
+from perturb.audit.sources import Source, is_part, looks_like_results, series_of_run, sources_of
+from perturb.audit.surfaces import SUFFIXES, check_surfaces
+from perturb.audit.text import Cell, Unreadable, to_cell
 from perturb.errors import PerturbError, did_you_mean
 from perturb.files import sha256_file
 
 SERIES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 SCALARS = ("best_accuracy", "trigger_epoch")
+MAIN = "test_accuracy"
 # A reader's word for what became of a file.
-READ, UNREADABLE, OTHER = "read", "unreadable", "not a result file"
+READ, UNREADABLE, OTHER, PART = "read", "unreadable", "not a result file", "part of a run"
 
 
 @dataclass(frozen=True)
 class ResultFile:
-    """One file of the folder. `path` is below it; `curves` has a row an epoch, from epoch 0.
+    """One run of the folder. `path` is its file's below it, with `#run` where a file holds several.
 
-    Its columns are those of SERIES that the file has; accuracies are fractions of 1, losses nats.
-    `name` is the method as the file calls it, `method` what that parses to (None outside the
-    grammar), `best_accuracy` what the file itself claims, `state` one of READ, UNREADABLE, OTHER.
+    `curves` has one row per epoch; its columns are those of SERIES that the file has, accuracies as
+    fractions of 1, losses in nats. `measured` says by series in which epochs the file has a value
+    [epochs]: elsewhere the curve is NaN. `name` is the method as the file calls it, `method` what
+    that parses to (None outside the grammar), `best_accuracy` what the file itself claims, `state`
+    one of READ, UNREADABLE, OTHER, PART.
     """
 
     path: str
@@ -46,6 +53,7 @@ class ResultFile:
     curves: pd.DataFrame | None = None
     best_accuracy: float | None = None
     trigger_epoch: float | None = None
+    measured: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def canonical(self) -> str:
@@ -62,14 +70,24 @@ class ResultFile:
 
     @property
     def accuracy(self) -> np.ndarray:
-        """Test accuracy by epoch, [epochs], fractions of 1."""
-        return self.curves["test_accuracy"].to_numpy(dtype=np.float64)
+        """Test accuracy, [measured epochs], fractions of 1."""
+        return self.values(MAIN)
+
+    @property
+    def accuracy_epochs(self) -> np.ndarray:
+        """The epochs, from 0, that have a test accuracy."""
+        return np.flatnonzero(self.measured.get(MAIN, np.ones(len(self.curves), dtype=bool)))
 
     def curve(self, name: str) -> np.ndarray | None:
         """Return a series of SERIES by epoch, [epochs], or None where the file has none."""
         if self.curves is None or name not in self.curves:
             return None
         return self.curves[name].to_numpy(dtype=np.float64)
+
+    def values(self, name: str) -> np.ndarray | None:
+        """Return a series where it was measured, [measured epochs], or None."""
+        curve = self.curve(name)
+        return curve if curve is None or name not in self.measured else curve[self.measured[name]]
 
 
 def canonical(method: names.Method) -> str:
@@ -78,64 +96,146 @@ def canonical(method: names.Method) -> str:
     return text.removeprefix(f"{method.model}_") if method.model else text
 
 
-def read_folder(plan: AuditPlan) -> tuple[list[ResultFile], list[Finding]]:
-    """Read every file of the plan's folder.
+@dataclass(frozen=True)
+class Reading:
+    """What a folder holds: its runs by path, what was found in reading, and what was guessed.
 
-    Returns the files, sorted by path, and what kept any of them from being read in full. Raises
-    PerturbError where the plan itself is wrong: no folder, no file that its pattern matches.
+    `plan` leaves nothing open; `guessed` are sentences.
     """
-    pattern = _pattern(plan.pattern)
-    if "test_accuracy" not in plan.fields:
+
+    plan: AuditPlan
+    files: list[ResultFile]
+    findings: list[Finding]
+    guessed: tuple[str, ...] = ()
+
+
+def read_folder(plan: AuditPlan) -> tuple[list[ResultFile], list[Finding]]:
+    """Return the files, sorted by path, and the findings of `read`."""
+    found = read(plan)
+    return found.files, found.findings
+
+
+def read(plan: AuditPlan) -> Reading:
+    """Read every file of the plan's folder, guessing what the plan leaves open.
+
+    Raises PerturbError where the plan itself is wrong: no folder, no file that its pattern matches.
+    """
+    given = _pattern(plan.pattern, plan.name) if plan.pattern else None
+    _pattern(plan.runs, plan.name)
+    if plan.fields and MAIN not in plan.fields:
         raise PerturbError(
             f"config, audits.{plan.name}.fields: missing key 'test_accuracy'. It says where a file "
             "keeps its test accuracy by epoch."
         )
     folder = Path(plan.folder)
-    files, findings = [], []
-    for path in paths_of(folder):
-        file, found = _read(path, path.relative_to(folder).as_posix(), pattern, plan)
+    paths = {path.relative_to(folder).as_posix(): path for path in paths_of(folder)}
+    wanted = [name for name in paths if _is_wanted(name, given)]
+    sources = sources_of(folder, [paths[name] for name in wanted], tuple(plan.fields.values()))
+    open_plan = plan
+    plan, guessed = guessing.resolve(plan, sources)
+    pattern = given or _pattern(plan.pattern, plan.name)
+    files = [_other(name, path) for name, path in paths.items() if name not in set(wanted)]
+    findings: list[Finding] = []
+    scales: dict[str, tuple[str, bool]] = {}
+    for source in sources:
+        file, found, scale = _read(source, pattern, plan, strict=bool(open_plan.fields))
         files.append(file)
         findings += found
+        if scale:
+            scales[file.path] = scale
     if all(file.state == OTHER for file in files):
         raise PerturbError(
             f"{folder}: none of {len(files)} files matches the pattern '{plan.pattern}', the first "
-            f"being '{files[0].path}'. Change audits.{plan.name}.pattern."
+            f"being '{min(paths)}'. Change audits.{plan.name}.pattern."
         )
-    return files, findings
+    findings += _scales(files, scales)
+    findings += check_surfaces({n: p for n, p in paths.items() if p.suffix.lower() in SUFFIXES})
+    methods = {file.name: file.canonical for file in files if file.state == READ}
+    plan, baseline = guessing.with_baseline(plan, methods)
+    files.sort(key=lambda file: file.path)
+    return Reading(plan, files, findings, (*guessed, *baseline))
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def _is_wanted(name: str, pattern: re.Pattern[str] | None) -> bool:
+    """Return whether a file is to be read: it matches the pattern, or may where none is given."""
+    if pattern is None:
+        return looks_like_results(name)
+    return bool(pattern.fullmatch(name)) or is_part(name)
+
+
+def _other(name: str, path: Path) -> ResultFile:
+    try:
+        return ResultFile(name, OTHER, sha256_file(path))
+    except OSError:
+        return ResultFile(name, OTHER)
+
+
+def _scales(files: Sequence[ResultFile], scales: Mapping[str, tuple[str, bool]]) -> list[Finding]:
+    """Return findings for files whose scale disagrees with those beside them."""
+    groups: dict[tuple[str, str], dict[str, tuple[str, bool]]] = {}
+    for file in files:
+        if file.path in scales:
+            groups.setdefault((file.dataset, file.model), {})[file.path] = scales[file.path]
+    return [
+        Finding(path, "values", text)
+        for group in groups.values()
+        for path, text in units.disagreeing(group).items()
+    ]
+
+
+def _pattern(text: str, name: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(text)
     except re.error as error:
         raise PerturbError(
-            f"config, audits: pattern '{text}' is no regular expression: {error}."
+            f"config, audits.{name}: pattern '{text}' is no regular expression: {error}."
         ) from None
     if "method" not in pattern.groupindex:
-        raise PerturbError(f"config, audits: pattern '{text}' needs a group (?P<method>...).")
+        raise PerturbError(
+            f"config, audits.{name}: pattern '{text}' needs a group (?P<method>...)."
+        )
     return pattern
 
 
 def _read(
-    path: Path, relative: str, pattern: re.Pattern[str], plan: AuditPlan
-) -> tuple[ResultFile, list[Finding]]:
-    match = pattern.fullmatch(relative)
+    source: Source, pattern: re.Pattern[str], plan: AuditPlan, strict: bool
+) -> tuple[ResultFile, list[Finding], tuple[str, bool] | None]:
+    """Return a source as a file, its findings, and the scale that its accuracies are in.
+
+    `strict`: the plan says which fields to read, so a file without them is a fault, not a stray.
+    """
+    path = source.name
+    match = pattern.fullmatch(source.path) or pattern.fullmatch(source.label)
+    if source.part:
+        return ResultFile(path, PART, source.sha256), [], None
+    if not match or not (strict or source.error or source.sheet.columns):
+        return ResultFile(path, OTHER, source.sha256), [], None
+    known, findings = _identity(path, _groups(source, match, plan), plan)
     try:
-        if not match:
-            return ResultFile(relative, OTHER, sha256_file(path)), []
-        content = path.read_bytes()
-    except OSError as error:
-        found = Finding(relative, "unreadable", f"cannot be opened: {error.strerror}")
-        return ResultFile(relative, UNREADABLE), [found]
-    sha256 = hashlib.sha256(content).hexdigest()
-    known, findings = _identity(relative, match.groupdict(), plan)
-    try:
-        columns, scalars, notes = _values(path.suffix, content, plan)
-    except _Unreadable as error:
-        findings.append(Finding(relative, error.kind, str(error)))
-        return ResultFile(relative, UNREADABLE, sha256, **known), findings
-    findings += [Finding(relative, kind, text) for kind, text in notes]
-    return ResultFile(relative, READ, sha256, **known, curves=columns, **scalars), findings
+        if source.error:
+            raise source.error
+        if not strict and source.sheet.format == "text log" and not _holds(source.sheet, plan):
+            return ResultFile(path, OTHER, source.sha256), [], None
+        arranged, scalars, scale, notes = _values(source, plan, known["method"], known["name"])
+    except Unreadable as error:
+        findings.append(Finding(path, error.kind, str(error)))
+        return ResultFile(path, UNREADABLE, source.sha256, **known), findings, None
+    findings += [Finding(path, kind, text) for kind, text in (*source.sheet.notes, *notes)]
+    file = ResultFile(path, READ, source.sha256, **known, curves=arranged.curves, **scalars)
+    return replace(file, measured=arranged.measured), findings, scale
+
+
+def _holds(sheet: Sheet, plan: AuditPlan) -> bool:
+    return plan.fields[MAIN] in sheet.columns
+
+
+def _groups(source: Source, match: re.Match[str], plan: AuditPlan) -> dict[str, str | None]:
+    """Return what the path says, and where a file holds several runs, what the run's name says."""
+    groups = match.groupdict()
+    if source.run:
+        run = re.fullmatch(plan.runs, source.run)
+        groups |= run.groupdict() if run else {"method": source.run}
+    return groups
 
 
 def _identity(
@@ -159,114 +259,132 @@ def _identity(
     return known, findings
 
 
-class _Unreadable(Exception):
-    """A file without the curves that were asked for; `kind` is that of its finding."""
-
-    def __init__(self, text: str, kind: str = "unreadable") -> None:
-        super().__init__(text)
-        self.kind = kind
+def _field(source: Source, field: str) -> str:
+    """Return the column that a field means: itself, what it ends in, or a W&B run's own series."""
+    columns = source.sheet.columns
+    if field in columns or field in source.sheet.scalars:
+        return field
+    if source.run and (own := series_of_run(field)) in columns:
+        return own
+    ending = [name for name in columns if name.endswith(f".{field}")]
+    return ending[0] if len(ending) == 1 else field
 
 
 def _values(
-    suffix: str, content: bytes, plan: AuditPlan
-) -> tuple[pd.DataFrame, dict[str, float | None], list[tuple[str, str]]]:
-    """Return curves, scalars and (kind, text) of what is odd; raises _Unreadable."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _Unreadable(f"is not text: {error}") from None
-    if not text.strip():
-        raise _Unreadable("is empty", "truncated")
-    found = _csv(text) if suffix.lower() == ".csv" else _json(text)
-    series = {}
-    for name in SERIES:
-        field = plan.fields.get(name)
-        if field in found:
-            series[name] = _series(field, found[field])
-        elif field and name == "test_accuracy":
-            raise _Unreadable(f"has no '{field}' (fields.{name}).{did_you_mean(field, found)}")
-    notes = []
-    lengths = {plan.fields[name]: len(values) for name, values in series.items()}
-    if len(set(lengths.values())) > 1:
-        counts = ", ".join(f"{field} {length}" for field, length in lengths.items())
-        notes.append(("truncated", f"series of unequal length, cut to the shortest: {counts}"))
-    epochs = min(lengths.values())
-    if not epochs:
-        raise _Unreadable("has no epochs", "truncated")
-    frame = pd.DataFrame({name: values[:epochs] for name, values in series.items()})
-    scalars = {name: _scalar(found.get(plan.fields.get(name))) for name in SCALARS}
-    if plan.accuracy == "percent":
-        for name in [name for name in frame if name.endswith("accuracy")]:
-            frame[name] /= 100
-        if scalars["best_accuracy"] is not None:
-            scalars["best_accuracy"] /= 100
-    return frame, scalars, notes + _oddities(frame, plan)
+    source: Source, plan: AuditPlan, method: names.Method | None, name: str
+) -> tuple[Arranged, dict[str, float | None], tuple[str, bool], list[tuple[str, str]]]:
+    """Return curves, scalars, their scale and (kind, text) of what is odd; raises Unreadable."""
+    sheet = source.sheet
+    fields = {ours: _field(source, theirs) for ours, theirs in plan.fields.items()}
+    main = fields[MAIN]
+    if main not in sheet.columns:
+        if main in sheet.scalars:
+            raise Unreadable(f"'{main}' is {sheet.scalars[main]!r:.40}, not a list of numbers")
+        known = [*sheet.columns, *sheet.scalars]
+        raise Unreadable(f"has no '{main}' (fields.{MAIN}).{did_you_mean(main, known)}")
+    if not sheet.columns[main]:
+        raise Unreadable("has no epochs", "truncated")
+    series, notes = _series(sheet, fields)
+    epoch, step = guessing.ordering(sheet, main, plan)
+    rows = Rows(
+        series,
+        fields,
+        _whole(sheet.columns[epoch]) if epoch else None,
+        _whole(sheet.columns[step]) if step else None,
+        sheet.breaks,
+        several=sheet.format == "text log",
+    )
+    ending = re.search(r"_(\d{1,6})$", name)
+    named = method.epochs if method else int(ending[1]) if ending else None
+    arranged = arrange(rows, named)
+    notes += arranged.notes
+    frame, scale, odd = _scaled(arranged, sheet, fields, plan)
+    scalars = {key: _scalar(sheet, fields.get(key)) for key in SCALARS}
+    best = scalars["best_accuracy"]
+    if best is not None and (scale[0] == "percent" or (plan.accuracy == "auto" and best > 1)):
+        scalars["best_accuracy"] = best / 100
+    return replace(arranged, curves=frame), scalars, scale, notes + odd
 
 
-def _oddities(frame: pd.DataFrame, plan: AuditPlan) -> list[tuple[str, str]]:
-    notes = []
-    for name, values in frame.items():
-        bad = np.flatnonzero(~np.isfinite(values))
-        if len(bad):
+def _series(
+    sheet: Sheet, fields: Mapping[str, str]
+) -> tuple[dict[str, list[float | None]], list[tuple[str, str]]]:
+    """Return the series that a sheet has, all as long as the accuracy, and what is odd.
+
+    Raises Unreadable where the accuracy holds what is no number.
+    """
+    length, notes, found = len(sheet.columns[fields[MAIN]]), [], {}
+    for ours in SERIES:
+        theirs = fields.get(ours)
+        if theirs not in sheet.columns:
+            continue
+        cells = sheet.columns[theirs]
+        wrong = next(((i, c) for i, c in enumerate(cells) if isinstance(c, str)), None)
+        if wrong and ours == MAIN:
+            raise Unreadable(f"'{theirs}' is {wrong[1]!r:.40} in row {wrong[0]}, not a number")
+        if wrong:
+            said = f"{ours} ('{theirs}') is {wrong[1]!r:.40} in row {wrong[0]}: not read"
+            notes.append(("other_series", said))
+            continue
+        if len(cells) > length:
             notes.append(
-                ("non_finite", f"{name} is not finite in {len(bad)} epochs, first at {bad[0]}")
+                ("truncated", f"'{fields[MAIN]}' has {length} values, '{theirs}' {len(cells)}")
             )
-        if name.endswith("accuracy") and not values[np.isfinite(values)].between(0, 1).all():
-            raise _Unreadable(
-                f"{name} leaves the range from 0 to 1 (found {values.max():g}, read as "
-                f"{plan.accuracy}): set audits.{plan.name}.accuracy, 'fraction' or 'percent'"
-            )
-    return notes
+        elif len(cells) < length:
+            said = f"{ours} ('{theirs}') has {len(cells)} values, the accuracy {length}"
+            notes.append(("other_series", said))
+        found[ours] = [*cells[:length], *[None] * (length - len(cells))]
+    return found, notes
 
 
-def _json(text: str) -> dict[str, Any]:
-    """Return the values of a JSON object by their path, dots between the levels."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        if error.pos >= len(text.rstrip()) - 1:
-            raise _Unreadable(f"ends in the middle: {error}", "truncated") from None
-        raise _Unreadable(f"is not JSON: {error}") from None
-    except (ValueError, RecursionError) as error:
-        raise _Unreadable(f"is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise _Unreadable(f"holds a {type(value).__name__}, not an object with named series")
-    return dict(_flat(value))
+def _whole(cells: Sequence[Cell]) -> list[float | None]:
+    """Return epochs as numbers: 3, "3/20" and "epoch 3" alike; None where there is none."""
+    found: list[float | None] = []
+    for cell in cells:
+        match = re.fullmatch(r"\D*(\d+)(?:\s*/\s*\d+)?\D*", cell) if isinstance(cell, str) else None
+        number = float(match[1]) if match else cell
+        known = isinstance(number, int | float) and np.isfinite(number)
+        found.append(float(number) if known else None)
+    return found
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for key, item in value.items():
-        if isinstance(item, dict):
-            yield from _flat(item, f"{prefix}{key}.")
-        else:
-            yield prefix + key, item
+def _scaled(
+    arranged: Arranged, sheet: Sheet, fields: Mapping[str, str], plan: AuditPlan
+) -> tuple[pd.DataFrame, tuple[str, bool], list[tuple[str, str]]]:
+    """Return curves with accuracies as fractions, the scale they had, and what is odd."""
+    frame, notes = arranged.curves.copy(), []
+    scale = ("fraction", False)
+    for name in list(frame):
+        has = arranged.measured[name]
+        values = frame[name].to_numpy()
+        bad = np.flatnonzero(has & ~np.isfinite(values))
+        kind = "non_finite" if name == MAIN else "other_series"
+        if len(bad):
+            said = f"{name} is not finite in {len(bad)} epochs, first at {bad[0]}"
+            notes.append((kind, said))
+        if not name.endswith("accuracy"):
+            continue
+        signed = fields[name] in sheet.percent
+        try:
+            own, doubts = units.scale_of(values[has], signed, plan.accuracy, name)
+        except Unreadable as error:
+            if name == MAIN:
+                raise Unreadable(str(error).replace("<name>", plan.name)) from None
+            notes.append(("other_series", str(error).replace("<name>", plan.name)))
+            del frame[name]
+            continue
+        if name == MAIN:
+            scale = (own, signed)
+            notes += [("values", f"{name}: {d}".replace("<name>", plan.name)) for d in doubts]
+        if own == "percent":
+            frame[name] /= 100
+    return frame, scale, notes
 
 
-def _csv(text: str) -> dict[str, Any]:
-    """Return the columns of a CSV by their header."""
-    from io import StringIO
-
-    try:
-        frame = pd.read_csv(StringIO(text), skipinitialspace=True)
-    except (ValueError, pd.errors.ParserError) as error:
-        raise _Unreadable(f"is not CSV: {error}") from None
-    return {str(name).strip(): frame[name].tolist() for name in frame}
-
-
-def _series(field: str, values: Any) -> np.ndarray:
-    if not isinstance(values, Sequence) or isinstance(values, str):
-        raise _Unreadable(f"'{field}' is {values!r:.40}, not a list of numbers, one an epoch")
-    for epoch, value in enumerate(values):
-        # None is what JSON has in place of NaN.
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise _Unreadable(f"'{field}' is {value!r:.40} at epoch {epoch}, not a number")
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
-def _scalar(value: Any) -> float | None:
+def _scalar(sheet: Sheet, field: str | None) -> float | None:
     """Return a number, that of a column's last row, or None where there is none."""
-    if isinstance(value, list) and value:
-        value = value[-1]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        return None
-    return float(value)
+    if sheet.columns.get(field):
+        value = sheet.columns[field][-1]
+    else:
+        value = to_cell(sheet.scalars.get(field))[0]
+    return value if isinstance(value, float) and np.isfinite(value) else None

@@ -198,7 +198,7 @@ def _most_evident(
 
 
 def _needed(choices: Sequence[Mapping[str, names.Method]]) -> float:
-    """Return the evidence that a reading needs among so many."""
+    """Return the evidence that a reading needs among this number of readings."""
     tried = sum(len(options) - 1 for options in choices)
     return float(np.log(max(tried, 1) / CHANCE))
 

@@ -20,9 +20,9 @@ import numpy as np
 
 from perturb import names
 from perturb.audit.claims import HOLDS, REVERSED, Claim
+from perturb.audit.plan import AuditPlan
 from perturb.audit.schedules import readings_of
 from perturb.audit.study import Audit, build
-from perturb.config import AuditPlan
 
 EPOCHS = 60
 SCHEDULES = (

@@ -13,10 +13,12 @@ from perturb.audit import noise, schedules
 from perturb.audit.claims import Claim
 from perturb.audit.curves import Ends, check_curves, ends_of
 from perturb.audit.findings import NOT_HEALTHY, Finding
+from perturb.audit.guessing import configuration
 from perturb.audit.noise import DEFINITIONS, GIVEN, NoiseFloor
-from perturb.audit.reading import READ, ResultFile, canonical, read_folder
+from perturb.audit.plan import AuditPlan
+from perturb.audit.reading import READ, ResultFile, canonical, read
 from perturb.audit.schedules import Expectation, Verification
-from perturb.config import AuditPlan
+from perturb.audit.timings import check_timings
 
 PRECISION = 5e-5  # half of the last digit that is published
 
@@ -45,6 +47,8 @@ class PublishedNumber:
 class Audit:
     """Everything that an audit found. `ends`, `run` and `verifications` are by path.
 
+    `plan` leaves nothing open, `guessed` says what it had left open, in sentences.
+
     `floors` has the noise floor by data set and model, then by definition, then by end (`last`,
     `best`); `run` what was run where the curve contradicts the name; `alone` the methods whose
     baseline has no file.
@@ -60,6 +64,12 @@ class Audit:
     claims: tuple[Claim, ...]
     alone: tuple[str, ...]
     published: tuple[PublishedNumber, ...]
+    guessed: tuple[str, ...] = ()
+
+    @property
+    def configuration(self) -> str:
+        """The lines of configuration that would say what was guessed."""
+        return configuration(self.plan)
 
     def of_kind(self, kind: str) -> list[Finding]:
         """Return the findings of one kind, by path."""
@@ -77,17 +87,19 @@ class Audit:
 
 def build(plan: AuditPlan) -> Audit:
     """Read the folder of `plan` and audit it; PerturbError where either is wrong."""
-    files, findings = read_folder(plan)
+    found = read(plan)
+    plan, files, findings = found.plan, found.files, list(found.findings)
     good = [file for file in files if file.state == READ]
-    ends = {file.path: ends_of(file.accuracy) for file in good}
+    ends = {file.path: ends_of(file.accuracy, file.accuracy_epochs) for file in good}
     verified = {item.path: item for item in schedules.verify(good)}
     run = {path: item.run for path, item in verified.items() if item.contradicts}
 
     def heats(file: ResultFile) -> bool:
         method = run.get(file.path, file.method)
-        return method is not None and schedules.rises(method)
+        # A rule that sets in at mid-run raises the loss there, as a growing radius does.
+        return method is not None and (schedules.rises(method) or method.timing is not None)
 
-    findings += check_curves(good, heats)
+    findings += [*check_curves(good, heats), *check_timings(good)]
     findings += [
         Finding(item.path, "contradiction", explain(item))
         for item in verified.values()
@@ -106,6 +118,7 @@ def build(plan: AuditPlan) -> Audit:
         (),
         (),
         published,
+        found.guessed,
     )
     claims, alone = _claims(audit)
     return replace(audit, claims=tuple(claims), alone=tuple(alone))
@@ -201,6 +214,7 @@ def _claims(audit: Audit) -> tuple[list[Claim], list[str]]:
         kinds.setdefault(finding.path, set()).add(finding.kind)
     known = claiming.arms(audit.read_files(), audit.ends, kinds)
     pairs, alone = claiming.pairs(audit.plan, known)
+    variants = claiming.variants(known)
     published = {path: row.accuracy for row in audit.published for path in row.paths}
 
     def under(floors: Mapping[tuple[str, str], NoiseFloor]) -> list[Claim]:
@@ -210,7 +224,8 @@ def _claims(audit: Audit) -> tuple[list[Claim], list[str]]:
             number = next((published[f.path] for f in arm.files if f.path in published), None)
             floor = floors[method[:2]]
             headline = asked or number is not None
-            made.append(claiming.compare(arm, known[baseline], floor, headline, number))
+            claim = claiming.compare(arm, known[baseline], floor, headline, number)
+            made.append(replace(claim, variants=variants[method]))
         return claiming.judge(made, floors)
 
     used = under({key: audit.used_floor(*key) for key in audit.floors})

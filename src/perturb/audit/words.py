@@ -12,9 +12,10 @@ from perturb.analysis.display import p_text, percent, points
 from perturb.audit.claims import HOLDS, UNKNOWN, VERDICTS, Claim
 from perturb.audit.findings import KINDS, NOT_HEALTHY
 from perturb.audit.noise import DEFINITIONS, GIVEN, NoiseFloor
-from perturb.audit.reading import OTHER, READ, UNREADABLE
+from perturb.audit.reading import OTHER, PART, READ, UNREADABLE
 from perturb.audit.study import Audit
 
+NAMED = 8  # files without results that are named one by one
 FEW = 3  # degrees of freedom below which a standard deviation is hardly known
 # A name that stands, but less than this surely (log likelihood ratio), is mentioned.
 NEARLY = 3.0
@@ -62,7 +63,13 @@ def summary(audit: Audit) -> list[str]:
     found = Counter(finding.kind for finding in audit.findings)
     kinds = [f"{KINDS[kind].lower()} ({found[kind]})" for kind in KINDS if found[kind]]
     sentences.append(f"Found in the files: {', '.join(kinds)}." if kinds else "No file is suspect.")
-    return [*sentences, accounts(audit)]
+    sentences.append(accounts(audit))
+    if audit.guessed:
+        sentences.append(
+            f"Guessed, since the configuration does not say it: {'; '.join(audit.guessed)}. Below "
+            "stand the lines that would say it."
+        )
+    return sentences
 
 
 def accounts(audit: Audit) -> str:
@@ -71,9 +78,17 @@ def accounts(audit: Audit) -> str:
     read = audit.read_files()
     parsed = sum(file.method is not None for file in read)
     listed = sum(file.name in audit.plan.outside_grammar for file in read)
+    parts = f"{states[PART]} parts of a run, " if states[PART] else ""
+    strays = [file.path.replace("\n", "\\n") for file in audit.files if file.state == OTHER]
+    named = (
+        f" ({', '.join(strays[:NAMED])}{' ...' if len(strays) > NAMED else ''})" if strays else ""
+    )
+    # The same file for all runs that it holds; a name may have the sign of its own.
+    count = len({(file.path.partition("#")[0], file.sha256) for file in audit.files})
+    runs = f", {len(audit.files)} runs" if count < len(audit.files) else ""
     return (
-        f"{plural(len(audit.files), 'file')}, all accounted for: {states[READ]} read, "
-        f"{states[UNREADABLE]} unreadable, {states[OTHER]} no result files. Of those read, "
+        f"{plural(count, 'file')}{runs}, all accounted for: {states[READ]} read, {parts}"
+        f"{states[UNREADABLE]} unreadable, {states[OTHER]} no result files{named}. Of those read, "
         f"{parsed} have a name that parses, {listed} are on the list of names outside the grammar, "
         f"{len(read) - parsed - listed} are neither."
     )
@@ -227,6 +242,10 @@ def repeats_table(audit: Audit) -> Table:
                     f"{100 * group.sum_of_squares / total:.0f} %",
                 )
             )
+        for group in floor.excluded:
+            values = " ".join(percent(value) for value in group.values)
+            reach = percent(max(group.values) - min(group.values))
+            rows.append((place(dataset, model), group.label, values, reach, "left out"))
     header = ("Data, model", "Repeats", "Last epochs (%)", "Range", "Share of the variance")
     return Table(header, tuple(rows), frozenset({3, 4}))
 

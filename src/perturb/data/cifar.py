@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from perturb.data.dataset import Dataset, Images
+from perturb.data.dataset import Dataset, Images, Shape
 from perturb.data.download import download, missing_message
 from perturb.data.pickles import load_plain
 from perturb.data.sources import (
@@ -204,6 +204,7 @@ CIFAR10 = Cifar(
     name="cifar10",
     mean=(0.4914, 0.4822, 0.4465),
     std=(0.2023, 0.1994, 0.2010),
+    shape=Shape(50_000, 10_000, 10, 32, 3),
     layouts=(_CIFAR10_PYTHON, _CIFAR10_BINARY),
     url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
     torchvision_class="CIFAR10",
@@ -220,6 +221,7 @@ CIFAR100 = Cifar(
     name="cifar100",
     mean=(0.5071, 0.4867, 0.4408),
     std=(0.2673, 0.2564, 0.2762),
+    shape=Shape(50_000, 10_000, 100, 32, 3),
     layouts=(_CIFAR100_PYTHON,),
     url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
     torchvision_class="CIFAR100",

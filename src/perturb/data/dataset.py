@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A data set as a model sees it: images of each split, classes, pixels a side, channels."""
+
+    train: int
+    test: int
+    num_classes: int
+    image_size: int
+    channels: int
 
 
 @dataclass(frozen=True)
@@ -16,7 +28,8 @@ class Images:
 
     `train_images` and `test_images` are uint8 [N, H, W, C], labels int64 [N]. `kind` names the
     layout that was read, `files` maps the names of its files to the SHA-256 of their contents,
-    `partial` says that the set is smaller than the official one.
+    `partial` says that the set is smaller than the official one. Where `train_labels` hold label
+    noise, `train_true_labels` int64 [N] are those without it, and `noise` describes it.
     """
 
     train_images: np.ndarray
@@ -27,15 +40,24 @@ class Images:
     kind: str
     files: Mapping[str, str]
     partial: bool = False
+    train_true_labels: np.ndarray | None = None
+    noise: Mapping[str, Any] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the four arrays by name: what the data's SHA-256 is taken over."""
-        return {
+        """Return the arrays by name: what the data's SHA-256 is taken over."""
+        arrays = {
             "train_images": self.train_images,
             "train_labels": self.train_labels,
             "test_images": self.test_images,
             "test_labels": self.test_labels,
         }
+        if self.train_true_labels is not None:
+            arrays["train_true_labels"] = self.train_true_labels
+        return arrays
+
+    def true_labels(self) -> np.ndarray:
+        """Return the train labels without noise."""
+        return self.train_labels if self.train_true_labels is None else self.train_true_labels
 
 
 @dataclass(frozen=True)
@@ -43,13 +65,16 @@ class Dataset(ABC):
     """A data set that can be prepared.
 
     `flip` says whether a horizontal flip keeps the meaning of the label. `mean` and `std` (a
-    channel, of pixels / 255) are the published ones; None: computed from the train split.
+    channel, of pixels / 255) are the published ones; None: computed from the train split. `shape`
+    is that of the official distribution, for a plan that is made before the data is there; None
+    where it is not known.
     """
 
     name: str
     flip: bool = True
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    shape: Shape | None = None
 
     @abstractmethod
     def read(self, data_root: Path, allow_partial: bool) -> Images:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from perturb.data.dataset import Dataset, Images
+from perturb.data.dataset import Dataset, Images, Shape
 from perturb.data.splits import stratified_indices
 from perturb.files import sha256_arrays
 
@@ -42,4 +42,4 @@ class Digits(Dataset):
         )
 
 
-DIGITS = Digits(name="digits", flip=False)
+DIGITS = Digits(name="digits", flip=False, shape=Shape(1_437, 360, 10, 8, 1))

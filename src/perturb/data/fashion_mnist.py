@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from perturb.data.dataset import Dataset, Images
+from perturb.data.dataset import Dataset, Images, Shape
 from perturb.data.download import download, missing_message
 from perturb.data.sources import checksum_text, corrupt, md5, sha256
 from perturb.errors import PerturbError
@@ -177,4 +177,4 @@ class FashionMnist(Dataset):
         return array
 
 
-FASHION_MNIST = FashionMnist(name="fashion_mnist")
+FASHION_MNIST = FashionMnist(name="fashion_mnist", shape=Shape(60_000, 10_000, 10, 28, 1))

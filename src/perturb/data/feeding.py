@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from perturb.data.protocol import Split
 from perturb.random import generator
 
 AUGMENTATIONS = ("standard", "cv_rts", "none")
 ROTATION_DEGREES = 15.0
+
+
+class FeedSettings(Protocol):
+    """What of a run's settings decides its feeds."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images of a batch."""
+
+    @property
+    def augment(self) -> str:
+        """Of the train split, one of `AUGMENTATIONS`."""
+
+    @property
+    def seed(self) -> int:
+        """Of the run: fixes every random choice of its feeds."""
 
 
 class Feed:
@@ -29,7 +47,8 @@ class Feed:
       `flip`), never shuffled; its crop without padding changes nothing.
     - `"none"`: in order, normalised only: for evaluation.
 
-    `shuffle` None means what the augmentation says above. Raises ValueError for an unknown
+    `shuffle` None means what the augmentation says above. `true_labels` [N] are the labels without
+    noise, where `labels` hold any: `epoch` never yields them. Raises ValueError for an unknown
     augmentation, for `cv_rts` with shuffling, and for arrays that do not fit together.
     """
 
@@ -47,6 +66,7 @@ class Feed:
         crop_padding: int = 4,
         seed: int = 0,
         shuffle: bool | None = None,
+        true_labels: np.ndarray | Tensor | None = None,
     ) -> None:
         images, labels = torch.as_tensor(images), torch.as_tensor(labels)
         self._check(images, labels, batch_size, augment, shuffle)
@@ -58,6 +78,11 @@ class Feed:
         self.seed = seed
         self.shuffle = augment == "standard" if shuffle is None else shuffle
         self.labels = labels.to(self.device, torch.int64)
+        self._true_labels: Tensor | None = None
+        if true_labels is not None:
+            if len(true_labels) != len(labels):
+                raise ValueError(f"{len(true_labels)} true labels, {len(labels)} labels")
+            self._true_labels = torch.as_tensor(true_labels).to(self.device, torch.int64)
         self._images = self._layout(images.to(self.device))
         # (x / 255 - mean) / std as one product and one sum.
         spread = torch.tensor(std, dtype=torch.float64)
@@ -114,7 +139,7 @@ class Feed:
         count = len(self.labels)
         draws = {}
         if self.shuffle:
-            draws["order"] = torch.randperm(count, generator=generator(self.seed, epoch, "shuffle"))
+            draws["order"] = self._order(epoch)
         if self.flip:
             draws["flip"] = torch.rand(count, generator=generator(self.seed, epoch, "flip")) < 0.5
         if self.augment == "standard":
@@ -141,6 +166,22 @@ class Feed:
             chosen = draws["order"][places] if self.shuffle else places
             yield self._normalise(self._pixels(chosen, places, draws)), self.labels[chosen]
 
+    def _order(self, epoch: int) -> Tensor:
+        random = generator(self.seed, epoch, "shuffle")
+        return torch.randperm(len(self.labels), generator=random)
+
+    def true_labels(self, epoch: int) -> Iterator[Tensor] | None:
+        """Return the true labels int64 [B] of an epoch's batches, in the order of `epoch`.
+
+        None where the labels hold no noise.
+        """
+        if self._true_labels is None:
+            return None
+        in_order = self._true_labels
+        if self.shuffle:
+            in_order = in_order[self._order(epoch).to(self.device)]
+        return iter(in_order.split(self.batch_size))
+
     def _pixels(self, chosen: Tensor | slice, places: slice, draws: dict[str, Tensor]) -> Tensor:
         """Return the augmented pixels 0..255 of the images `chosen`, [B, C, S, S]."""
         if self.augment == "standard":
@@ -163,6 +204,43 @@ class Feed:
     def _normalise(self, pixels: Tensor) -> Tensor:
         inputs = pixels.to(torch.float32, memory_format=torch.contiguous_format)
         return inputs.mul_(self._scale).add_(self._shift)
+
+
+def make_feeds(
+    splits: dict[str, Split],
+    manifest: Mapping[str, Any],
+    settings: FeedSettings,
+    device: torch.device,
+) -> dict[str, Feed]:
+    """Return the three feeds; validation and test are one object where their split is.
+
+    `manifest` is the data set's: mean, std, flip and crop padding are taken from it.
+    """
+
+    def feed(split: Split, augment: str, shuffle: bool) -> Feed:
+        return Feed(
+            split.images,
+            split.labels,
+            true_labels=split.true_labels,
+            batch_size=settings.batch_size,
+            mean=manifest["mean"],
+            std=manifest["std"],
+            device=device,
+            augment=augment,
+            flip=manifest["flip"],
+            crop_padding=manifest["crop_padding"],
+            seed=settings.seed,
+            shuffle=shuffle,
+        )
+
+    augment = settings.augment
+    test = feed(splits["test"], "none", shuffle=False)
+    same = splits["validation"] is splits["test"]
+    return {
+        "train": feed(splits["train"], augment, shuffle=augment != "cv_rts"),
+        "validation": test if same else feed(splits["validation"], "none", shuffle=False),
+        "test": test,
+    }
 
 
 def rotate(images: Tensor, degrees: Tensor, flip: Tensor | None) -> Tensor:

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from perturb.data import registry
 from perturb.data.dataset import Dataset, Images
-from perturb.data.image_folder import ImageFolder
-from perturb.data.registry import DATASETS
 from perturb.data.splits import stratified_indices
-from perturb.errors import PerturbError, did_you_mean
+from perturb.errors import PerturbError
 from perturb.files import read_json, read_npz, sha256_arrays, write_json, write_npz
 
 VALIDATION_SHARE = 0.2
@@ -23,7 +22,9 @@ _AGAIN = "Delete the file and run again to prepare it anew."
 class PreparedData:
     """A prepared data set: images uint8 [N, H, W, C], labels int64 [N], and its manifest.
 
-    `validation_indices` (sorted, into train) is the stratified 20 % hold-out.
+    `validation_indices` (sorted, into train) is the stratified 20 % hold-out. `train_labels` are
+    what is trained on; where they hold label noise, `train_true_labels` int64 [N] do not, else it
+    is None. The hold-out is the same with noise and without.
     """
 
     train_images: np.ndarray
@@ -32,19 +33,7 @@ class PreparedData:
     test_labels: np.ndarray
     validation_indices: np.ndarray
     manifest: dict[str, Any]
-
-
-def _dataset(name: str, folder: str | Path | None) -> Dataset:
-    if folder:
-        if name in DATASETS:
-            raise PerturbError(f"image_folders: '{name}' is a built-in data set. Use another name.")
-        return ImageFolder(name=name, folder=Path(folder).expanduser().resolve())
-    if name not in DATASETS:
-        raise PerturbError(
-            f"Unknown data set '{name}'.{did_you_mean(name, DATASETS)} A folder of images of "
-            "your own goes under image_folders in the config."
-        )
-    return DATASETS[name]
+    train_true_labels: np.ndarray | None = None
 
 
 def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
@@ -75,7 +64,7 @@ def _manifest(
     labels = {"train": images.train_labels, "test": images.test_labels}
     num_classes = len(images.class_names)
     size = images.train_images.shape[1]
-    return {
+    described = {
         "dataset": dataset.name,
         "sha256": sha256_arrays(images.arrays()),
         "split_sha256": sha256_arrays({"validation_indices": validation_indices}),
@@ -96,6 +85,7 @@ def _manifest(
         "crop_padding": max(1, size // 8),
         "source": {"kind": images.kind, "files": dict(images.files)},
     }
+    return described | ({"noise": dict(images.noise)} if images.noise else {})
 
 
 def prepare(
@@ -110,16 +100,17 @@ def prepare(
 ) -> None:
     """Read data set `name` from `data_root` and write its arrays and its manifest.
 
-    `folder` is a user's own folder of images by class, read under the name `name`. With
-    `allow_partial` an incomplete official set passes, and the manifest says so. `split_seed`
-    fixes the 20 % validation hold-out. Raises PerturbError for an unknown name, missing files
-    (which, where to put them, their checksums) and corrupt ones.
+    `name` may be a variant (`digits_noise-0.4`). `folder` is a user's own folder of images by
+    class, read under the base of `name`. With `allow_partial` an incomplete official set passes,
+    and the manifest says so. `split_seed` fixes the 20 % validation hold-out, and label noise.
+    Raises PerturbError for an unknown name, missing files (which, where to put them, their
+    checksums) and corrupt ones.
     """
-    dataset = _dataset(name, folder)
+    dataset = registry.find(name, folder, split_seed)
     images = dataset.read(Path(data_root).expanduser().resolve(), allow_partial)
     count = round(VALIDATION_SHARE * len(images.train_labels))
     validation_indices = stratified_indices(
-        images.train_labels, count, seed=split_seed, purpose="validation split"
+        images.true_labels(), count, seed=split_seed, purpose="validation split"
     )
     if not len(validation_indices) or not len(images.test_labels):
         raise PerturbError(

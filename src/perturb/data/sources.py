@@ -152,7 +152,7 @@ def _incomplete_message(found: Found) -> str:
 
 
 def describe(layouts: Sequence[Layout], root: Path) -> str:
-    """Return the list of what could be put where under `root`, with checksums, a line a file."""
+    """Return what could be put where under `root`, with checksums, one line per file."""
     lines = []
     for layout in layouts:
         lines.append(f"- {layout.kind} version, the archive or the unpacked folder:")

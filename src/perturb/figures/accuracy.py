@@ -1,4 +1,4 @@
-"""Accuracy by method, with intervals: the table as a picture."""
+"""The measure by method, with intervals: the table as a picture."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from perturb.analysis.display import known
+from perturb.figures.curves import axis_label
 from perturb.figures.material import Material
 from perturb.figures.sheet import make_sheet
 from perturb.figures.style import COLOURS, GREY, REFERENCE_COLOUR, LineStyle
 
 _ROW = 0.165  # inches a method
-_STEM = "last_epoch_test_accuracy"
-_REACH = 3.0  # values further below the middle half than this many times its width leave the axis
+_REACH = 3.0  # values further off the middle half than this many times its width leave the axis
 
 
 def row_heights(frame: pd.DataFrame) -> dict[int, float]:
@@ -70,11 +70,12 @@ def method_axis(
         )
 
 
-def draw_accuracy(material: Material) -> Figure:
-    """Draw the last-epoch accuracy of every row: mean, interval, seeds, and the best epoch's."""
-    frame = material.table.frame
+def draw_by_method(material: Material) -> Figure:
+    """Draw the last-epoch measure of every row: mean, interval, seeds, and the best epoch's."""
+    frame, plan = material.table.frame, material.plan
     heights = row_heights(frame)
-    selected = "validation" if material.plan["protocol"] == "holdout" else "test"
+    selected = "validation" if plan.protocol == "holdout" else "test"
+    best = (f"best epoch (selected on {selected})", LineStyle(GREY, "none", "D", 1.0, face="white"))
     sheet = make_sheet(
         1,
         1,
@@ -82,10 +83,7 @@ def draw_accuracy(material: Material) -> Figure:
         legend=[
             ("last epoch: mean and 95 % interval", LineStyle(GREY, "-", "o", 1.1)),
             ("single seeds", LineStyle("#B0B0B0", "none", ".", 1.0)),
-            (
-                f"best epoch (selected on {selected})",
-                LineStyle(GREY, "none", "D", 1.0, face="white"),
-            ),
+            *([best] if plan.protocol else []),
         ],
         note=material.note(material.finished(frame["method"])),
         mark=material.mark,
@@ -96,65 +94,89 @@ def draw_accuracy(material: Material) -> Figure:
     empty = {}
     for row in frame.to_dict("index").items():
         index, values = row
-        if not known(values[f"{_STEM}_mean"]):
+        if not known(values[f"{plan.last}_mean"]):
             empty[index] = values["status"]
             continue
         chosen = values["method"] == material.reference
         colour = REFERENCE_COLOUR if chosen else colours[values["section"]]
-        _draw_row(axes, material, values, heights[index], colour, low)
-    reference = frame.loc[frame["method"] == material.reference, f"{_STEM}_mean"]
+        _draw_row(axes, material, values, heights[index], colour, (low, high))
+    reference = frame.loc[frame["method"] == material.reference, f"{plan.last}_mean"]
     if len(reference) and known(reference.iloc[0]):
-        axes.axvline(100 * reference.iloc[0], color=REFERENCE_COLOUR, linewidth=0.8, zorder=1)
+        axes.axvline(
+            plan.measure.factor * reference.iloc[0], color=REFERENCE_COLOUR, linewidth=0.8, zorder=1
+        )
     method_axis(axes, frame, heights, empty)
     axes.set_xlim(low, high)
-    axes.set_xlabel("Test accuracy (%)")
+    axes.set_xlabel(axis_label(plan.measure))
     return sheet.figure
 
 
 def _draw_row(
-    axes: Axes, material: Material, values: Mapping[str, float], y: float, colour: str, low: float
+    axes: Axes,
+    material: Material,
+    values: Mapping[str, float],
+    y: float,
+    colour: str,
+    limits: tuple[float, float],
 ) -> None:
-    mean = 100 * values[f"{_STEM}_mean"]
-    runs = material.runs
+    plan, runs = material.plan, material.runs
+    factor = plan.measure.factor
+    mean = factor * values[f"{plan.last}_mean"]
     done = runs[(runs["method"] == values["method"]) & (runs["status"] == "ok")]
-    seeds = 100 * done["last_test_accuracy"].to_numpy(dtype=float)
-    if mean < low:
-        axes.annotate(
-            f"{mean:.1f}",
-            (low, y),
-            xytext=(14, 0),
-            textcoords="offset points",
-            arrowprops={"arrowstyle": "->", "color": colour, "linewidth": 1.0},
-            va="center",
-            fontsize=7,
-            color=colour,
-        )
+    seeds = factor * done[f"last_{plan.measure.name}"].to_numpy(dtype=float)
+    if not limits[0] <= mean <= limits[1]:
+        _point_outside(axes, mean, y, colour, limits)
         return
-    ends = [100 * values[f"{_STEM}_ci95_{end}"] for end in ("low", "high")]
+    ends = [factor * values[f"{plan.last}_ci95_{end}"] for end in ("low", "high")]
     if known(ends[0]):
         axes.plot(ends, [y, y], "-", color=colour, linewidth=1.1, solid_capstyle="butt")
     spread = np.linspace(-0.25, 0.25, len(seeds)) if len(seeds) > 1 else np.zeros(len(seeds))
     axes.plot(seeds, y + spread, "o", color=colour, alpha=0.5, markersize=2.2, markeredgewidth=0)
-    best = 100 * values[f"{material.table.best}_mean"]
-    axes.plot(
-        best, y, "D", markersize=3.6, markerfacecolor="white", markeredgecolor=colour, mew=0.8
-    )
+    if plan.protocol:
+        best = factor * values[f"{plan.best}_mean"]
+        face = {"markerfacecolor": "white", "markeredgecolor": colour, "mew": 0.8}
+        axes.plot(best, y, "D", markersize=3.6, **face)
     axes.plot(mean, y, "o", color=colour, markersize=4.2)
 
 
+def _point_outside(
+    axes: Axes, mean: float, y: float, colour: str, limits: tuple[float, float]
+) -> None:
+    """Draw an arrow at the end of the axis towards a mean that lies beyond it."""
+    left = mean < limits[0]
+    axes.annotate(
+        f"{mean:.1f}",
+        (limits[0] if left else limits[1], y),
+        xytext=(14 if left else -14, 0),
+        textcoords="offset points",
+        arrowprops={"arrowstyle": "->", "color": colour, "linewidth": 1.0},
+        ha="left" if left else "right",
+        va="center",
+        fontsize=7,
+        color=colour,
+    )
+
+
 def _limits(material: Material) -> tuple[float, float]:
-    """Return the x axis in percent: all of the middle, but not methods that collapsed."""
-    frame = material.table.frame
-    means = 100 * frame[f"{_STEM}_mean"].dropna().to_numpy()
+    """Return the x axis in shown units: all of the middle, but not methods that collapsed."""
+    frame, plan = material.table.frame, material.plan
+    measure = plan.measure
+    last, best = f"{plan.last}_mean", f"{plan.best}_mean"
+    means = measure.factor * frame[last].dropna().to_numpy()
     if not len(means):
         return 0.0, 100.0
     lower, upper = np.quantile(means, (0.25, 0.75))
-    floor = lower - _REACH * max(upper - lower, 0.5)
-    kept = frame[100 * frame[f"{_STEM}_mean"] >= floor]
+    least = 0.5 if measure.unit == "%" else 0.05 * abs(float(np.median(means)))
+    reach = _REACH * max(upper - lower, least)
+    shown = measure.factor * frame[last]
+    kept = frame[shown >= lower - reach if measure.larger_is_better else shown <= upper + reach]
     sure = kept[kept["seeds_finished"] > 2]
-    drawn = sure[[f"{_STEM}_mean", f"{_STEM}_ci95_low", f"{_STEM}_ci95_high"]].to_numpy()
-    seeds = material.runs[material.runs["method"].isin(kept["method"])]["last_test_accuracy"]
-    drawn = np.concatenate([drawn.ravel(), kept[f"{material.table.best}_mean"], seeds])
-    low, high = 100 * np.nanmin(drawn.astype(float)), 100 * np.nanmax(drawn.astype(float))
-    margin = 0.04 * max(high - low, 0.5)
+    drawn = [sure[[last, f"{plan.last}_ci95_low", f"{plan.last}_ci95_high"]].to_numpy().ravel()]
+    drawn += [kept[best]] if plan.protocol else []
+    runs = material.runs[material.runs["method"].isin(kept["method"])]
+    drawn = np.concatenate([*drawn, runs[f"last_{measure.name}"]]).astype(float)
+    low, high = measure.factor * np.nanmin(drawn), measure.factor * np.nanmax(drawn)
+    margin = 0.04 * max(high - low, least)
+    if measure.unit != "%":
+        return low - margin, high + margin
     return max(low - margin, 0.0), min(high, 100.0) + margin

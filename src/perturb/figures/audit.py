@@ -54,7 +54,7 @@ def draw_comparisons(audit: Audit) -> Figure:
 
 
 def _forest(claims: Sequence[Claim]) -> Figure:
-    """Draw differences of last epochs with intervals, and of best epochs, a row a claim."""
+    """Draw differences of last epochs with intervals, and of best epochs, one row per claim."""
     if not claims:
         sheet = make_sheet(1, 1, panel_height=0.8)
         say_nothing_to_show(sheet.axes[0, 0], "no claims")

@@ -2,82 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+
+from perturb.analysis.plan import Plan
 
 _CURVES = (
-    "Test loss and test accuracy of the methods of section {section} against {reference}: mean "
-    "over seeds, band of one standard deviation. The lower panels show the last third of "
-    "each method's own epochs."
+    "{series} of the methods of section {section} against {reference}: mean over seeds, band of "
+    "one standard deviation. The lower panels show the last third of each method's own epochs."
+)
+_SWITCHES = " Ticks in the first panel mark the epochs from which a seed perturbs."
+RANKING = (
+    "Methods by their mean rank over data sets (best on top); small marks are the ranks on "
+    "each. Bars on the right join methods that the test does not tell apart, where it found "
+    "any difference."
 )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A figure's words. `section` is the section of the table that it draws, where it draws one."""
+    """A figure's words, and who draws it.
+
+    `draw` is "module:function", called with a `perturb.figures.material.Material`, and with
+    `section=` where the figure is of a section of the table.
+    """
 
     title: str
     text: str
-    section: str | None = None
+    draw: str = ""
+    section: str = ""
 
-    def caption(self, plan: Mapping[str, Any]) -> str:
+    def drawn(self) -> dict[str, str]:
+        """Return what `perturb.figures.parts:draw` must know of the figure."""
+        return {"draw": self.draw} | ({"section": self.section} if self.section else {})
+
+    def caption(self, plan: Plan) -> str:
         """Return the figure's caption for the table of `plan`, in plain text."""
         text = self.text.format(
             section=self.section,
-            normalisation=(plan.get("landscape") or {}).get("normalisation"),
-            reference=plan["reference"],
-            sgd=plan.get("sgd") or "SGD",
-            sgd_double=plan.get("sgd_double") or "SGD at twice the epochs",
-            selected="validation" if plan["protocol"] == "holdout" else "test",
+            series=f"Test loss and {plan.measure.words}",
+            measure=plan.measure.words,
+            Measure=plan.measure.words[:1].upper() + plan.measure.words[1:],
+            normalisation=plan.normalisation,
+            reference=plan.reference,
+            sgd=plan.sgd or "SGD",
+            sgd_double=plan.sgd_double or "SGD at twice the epochs",
+            best=_BEST.format("validation" if plan.protocol == "holdout" else "test")
+            if plan.protocol
+            else "",
             validation=""
-            if plan["protocol"] == "holdout"
+            if plan.protocol != "from400"
             else " In this protocol the test split plays validation.",
         )
-        smoke = "Smoke run, not a result of the study. " if plan["scale"] == "smoke" else ""
-        return f"{smoke}{text} Data: {plan['dataset']}, {plan['model']}."
+        smoke = "Smoke run, not a result of the study. " if plan.scale == "smoke" else ""
+        return f"{smoke}{text} Data: {plan.dataset}, {plan.model}."
 
 
-CATALOGUE: dict[str, Entry] = {
-    "accuracy": Entry(
-        "Accuracy by method",
-        "Test accuracy of the last epoch by method: mean over seeds with its 95 % t interval, "
-        "single seeds as small points, best epoch (selected on {selected}) as hollow diamonds; the "
-        "line is {reference}. Arrows stand for means left of the axis; intervals may leave it.",
-    ),
-    "sgd_against_pugd": Entry(
-        "SGD against PUGD",
+_BEST = ", best epoch (selected on {}) as hollow diamonds"
+BY_METHOD = Entry(
+    "",
+    "{Measure} of the last epoch by method: mean over seeds with its 95 % t interval, single seeds "
+    "as small points{best}; the line is {reference}. Arrows stand for means outside the axis; "
+    "intervals may leave it.",
+    "perturb.figures.accuracy:draw_by_method",
+)
+# Figures that a study may list beside those of every comparison.
+COST: dict[str, Entry] = {
+    "cost": Entry(
+        "At equal epochs and at equal cost",
         "{sgd}, {sgd_double} and {reference} over epochs and over batch gradients computed: at "
         "equal epochs {reference} computes twice the gradients of {sgd}; {sgd_double} spends as "
         "many. Mean over seeds, band of one standard deviation.",
+        "perturb.figures.curves:draw_cost",
     ),
-    "schedules": Entry(
-        "Shapes of the schedules",
-        "The four shapes of radius and scale over the table's epochs for beta_max 2 and beta_min "
-        "0.01, on a logarithmic axis and scaled to the range from 0 to 1: cos and isin anneal, "
-        "sin and icos heat.",
-    ),
-    "curves_baselines": Entry("Baselines", _CURVES, "Baselines"),
-    "curves_radius": Entry("Radius schedules", _CURVES, "Radius"),
-    "curves_scale": Entry("Scale schedules", _CURVES, "Scale"),
-    "curves_radius_and_scale": Entry("Radius and scale schedules", _CURVES, "Radius and scale"),
-    "curves_timing": Entry(
-        "Timing",
-        _CURVES + " Ticks in the first panel mark the epochs from which a seed perturbs.",
-        "Timing",
-    ),
+}
+VARIANCES: dict[str, Entry] = {
     "loss_variance": Entry(
         "Variance of batch losses",
         "Per-epoch variance of the batch losses (upper panels) beside the epoch's mean loss (lower "
         "panels), for SGD, {reference} and the first method of each section: mean over seeds."
         "{validation}",
+        "perturb.figures.variance:draw_loss_variance",
     ),
     "test_loss_variance": Entry(
         "Variance of test batch losses",
         "Variance of the test batch losses after the last epoch by method: mean over seeds as "
         "bars, single seeds as points; the line is {reference}. A bar that is cut says its value.",
+        "perturb.figures.variance:draw_test_loss_variance",
     ),
 }
+
+
+def comparison(plan: Plan) -> dict[str, Entry]:
+    """Return the figures that every comparison has: the measure by method, curves by section."""
+    short = plan.measure.short
+    by_method = replace(BY_METHOD, title=f"{short[:1].upper()}{short[1:]} by method")
+    return {plan.measure.slug: by_method} | curves(plan)
+
+
+def curves(plan: Plan) -> dict[str, Entry]:
+    """Return the figures of a plan's sections, but for those that only have the reference."""
+    found = {}
+    for section in dict.fromkeys(row.section for row in plan.listed()):
+        listed = [row for row in plan.rows if row.section == section]
+        if all(row.method == plan.reference for row in listed):
+            continue
+        text = _CURVES + (_SWITCHES if any(row.timed for row in listed) else "")
+        name = f"curves_{section.lower().replace(' ', '_')}"
+        found[name] = Entry(section, text, "perturb.figures.curves:draw_section", section)
+    return found
+
 
 _PLANE = (
     "Loss around the last checkpoint of each method in the plane of two random, "
@@ -136,15 +169,3 @@ AUDIT: dict[str, Entry] = {
         "All other comparisons", "As the claims, for the methods that are no headline."
     ),
 }
-
-
-def names_for(plan: Mapping[str, Any]) -> list[str]:
-    """Return the figures that the table of `plan` has anything for, in the report's order."""
-    sections = {row["section"] for row in plan["rows"] if row["method"] != plan["reference"]}
-    found = [
-        name
-        for name, entry in CATALOGUE.items()
-        if entry.section is None or entry.section in sections
-    ]
-    found = found if plan.get("sgd") else [name for name in found if name != "sgd_against_pugd"]
-    return found + (list(LANDSCAPES) if plan.get("landscape") else [])

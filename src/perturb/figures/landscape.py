@@ -123,7 +123,7 @@ def _title_height(methods: Iterable[str], width: float, columns: int) -> float:
 
 
 def draw_contours(material: LandscapeMaterial, logarithmic: bool) -> Figure:
-    """Draw a panel a method: filled contours of its first direction seed on one colour scale."""
+    """Draw one panel per method: contours of its first direction seed, on one colour scale."""
     planes = material.first
     scale = make_scale(planes.values(), logarithmic)
     columns = _columns(len(planes))

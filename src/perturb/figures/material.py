@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from perturb.analysis import display, tables
 from perturb.analysis import runs as collecting
-from perturb.analysis.tables import StudyTable
+from perturb.analysis.plan import Plan
+from perturb.analysis.tables import ComparisonTable
 
 
 @dataclass(frozen=True)
 class Material:
-    """A study's table with its runs (one row a run) and curves (one row an epoch of a run).
+    """A table of methods with its runs (one row per run) and curves (one row per epoch of a run).
 
     Methods go by the names of the table's rows.
     """
 
-    table: StudyTable
+    table: ComparisonTable
     runs: pd.DataFrame
     curves: pd.DataFrame
 
     @property
-    def plan(self) -> Mapping[str, Any]:
+    def plan(self) -> Plan:
         """The plan of the table."""
         return self.table.plan
 
     @property
     def reference(self) -> str:
         """The method that the others are compared with."""
-        return self.plan["reference"]
+        return self.plan.reference
 
     @property
     def mark(self) -> str:
@@ -55,6 +55,8 @@ class Material:
 
         The index is the epoch, from 0; `gradient_evaluations` is the mean so far.
         """
+        if column not in self.curves:
+            return pd.DataFrame(columns=["mean", "sd", "gradient_evaluations"], dtype=float)
         chosen = self.curves[(self.curves["method"] == method) & (self.curves["status"] == "ok")]
         groups = chosen.groupby("epoch")
         return pd.DataFrame(
@@ -76,12 +78,10 @@ class Material:
         return ". ".join(f"{', '.join(names)}: {status}" for status, names in texts.items())
 
 
-def gather(plan: Mapping[str, Any], records: Iterable[str | Path]) -> Material:
+def gather(plan: Plan, records: Iterable[str | Path]) -> Material:
     """Collect the runs of `records` that the plan asks for, their curves and their table."""
     runs = collecting.collect(records)
     table = tables.build(plan, runs)
-    parts = [
-        tables.runs_of_row(row, runs, plan).assign(method=row["method"]) for row in plan["rows"]
-    ]
+    parts = [tables.runs_of_row(row, runs, plan).assign(method=row.method) for row in plan.rows]
     listed = pd.concat(parts, ignore_index=True) if parts else runs
     return Material(table, listed, collecting.curves(listed))

@@ -22,8 +22,8 @@ from perturb.figures.style import (
 from perturb.planning.budget import Plan
 from perturb.planning.settings import duration
 
-_ROW = 0.165  # inches a method
-_MOST_STARTS = 25  # of jobs a GPU that are still told apart
+_ROW = 0.165  # inches of one method
+_MOST_STARTS = 25  # of jobs on one GPU that are still told apart
 
 
 def _unit(seconds: float) -> tuple[float, str]:
@@ -34,14 +34,14 @@ def _unit(seconds: float) -> tuple[float, str]:
 
 
 def _frame(plan: Plan) -> pd.DataFrame:
-    """Return a row a candidate: section, method, seeds finished and to do, half-width."""
+    """Return one row per candidate: section, method, seeds finished and to do, half-width."""
     several = len(plan.spreads) > 1
     rows = []
     for candidate, seeds in plan.chosen:
         done = sum(seed in candidate.finished for seed in seeds)
         rows.append(
             {
-                "section": f"{candidate.dataset}: {candidate.section}"
+                "section": f"{candidate.chapter}: {candidate.section}"
                 if several
                 else candidate.section,
                 "method": candidate.method,
@@ -91,14 +91,15 @@ def draw_seeds(plan: Plan) -> Figure:
         widths.hlines(y, 0, frame["half_width"], color=REFERENCE_COLOUR, linewidth=1.1)
         widths.plot(frame["half_width"], y, "o", color=REFERENCE_COLOUR, markersize=3.2)
         widths.set_xlim(left=0)
-        widths.set_xlabel("Half-width of the 95 % interval (points)")
+        widths.set_xlabel(f"Half-width of the 95 % interval ({plan.unit})")
     return sheet.figure
 
 
 def draw_budget(plan: Plan) -> Figure:
     """Draw what budgets buy, this one marked: the widest half-width, or methods resolved."""
     choose = plan.settings.keep == "resolved"
-    budget = plan.settings.budget * plan.settings.gpus
+    besides = sum(task.seconds for task in plan.fixed)
+    budget = plan.settings.budget * plan.settings.gpus - besides
     points = np.array(plan.points)
     unit, name = _unit(max(budget, points[:, 0].max()))
     with style():
@@ -124,9 +125,9 @@ def draw_budget(plan: Plan) -> Figure:
         axes.set_ylim(bottom=0)
         axes.set_xlabel(f"Device time ({name} of one {plan.device})")
         axes.set_ylabel(
-            f"Methods that resolve {plan.settings.resolve:g} points"
+            f"Methods that resolve {plan.settings.resolve:g} {plan.unit}"
             if choose
-            else "Widest half-width (points)"
+            else f"Widest half-width ({plan.unit})"
         )
     return sheet.figure
 
@@ -137,8 +138,12 @@ def draw_schedule(plan: Plan) -> Figure:
     unit, name = _unit(packing.makespan)
     frame = _frame(plan)
     colours = section_colours(frame)
-    section_of = dict(zip(frame["name"], frame["section"], strict=True))
-    used = {section: colours[section] for section in dict.fromkeys(section_of.values())}
+    sections = dict(zip(frame["name"], frame["section"], strict=True))
+    section_of = {str(c.run(seed)): sections[c.name] for c, seeds in plan.chosen for seed in seeds}
+    used = {section: colours[section] for section in dict.fromkeys(sections.values())}
+    if plan.fixed:
+        section_of |= {task.name: "seeds not chosen" for task in plan.fixed}
+        colours = used = used | {"seeds not chosen": GREY}
     legend = [(section, LineStyle(colour, "-", None, 5)) for section, colour in used.items()]
     starts = {p.job: (p.start / unit, p.gpu) for p in reversed(packing.parts)}
     show_starts = len(starts) <= _MOST_STARTS * gpus
@@ -157,13 +162,12 @@ def draw_schedule(plan: Plan) -> Figure:
         axes = sheet.axes[0, 0]
         for run, parts in groupby(packing.parts, key=lambda part: part.run):
             parts = list(parts)
-            dataset, _, method, _ = run.split("/")
             axes.barh(
                 parts[0].gpu,
                 (parts[-1].end - parts[0].start) / unit,
                 left=parts[0].start / unit,
                 height=0.72,
-                color=colours[section_of[f"{dataset}/{method}"]],
+                color=colours[section_of[run]],
                 edgecolor="white",
                 linewidth=0.4,
             )

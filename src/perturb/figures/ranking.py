@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from perturb.analysis import display, ranking
-from perturb.analysis.tables import StudyTable
+from perturb.analysis.plan import Plan
+from perturb.analysis.tables import ComparisonTable
 from perturb.figures.sheet import Sheet, make_sheet
 from perturb.figures.style import COLOURS, GREY, REFERENCE_COLOUR, LineStyle, style
 
@@ -18,7 +19,7 @@ _ROW = 0.165  # inches a method
 _MARKERS = "osD^vP*X"
 
 
-def draw(frame: pd.DataFrame, tables: Sequence[StudyTable]) -> Figure:
+def draw(frame: pd.DataFrame, tables: Sequence[ComparisonTable]) -> Figure:
     """Draw the ranking that `analysis.ranking` made of `tables`, the best method on top.
 
     Small points are the ranks on each data set. Where the test found differences, a bar joins
@@ -27,11 +28,11 @@ def draw(frame: pd.DataFrame, tables: Sequence[StudyTable]) -> Figure:
     plan = tables[0].plan
     marks = dict.fromkeys(filter(None, map(display.mark, tables)))
     with style():
-        reference = ranking.relative(plan["reference"], plan)
-        return _draw(frame, reference, "; ".join(marks)).figure
+        return _draw(frame, plan, "; ".join(marks)).figure
 
 
-def _draw(frame: pd.DataFrame, reference: str, mark: str) -> Sheet:
+def _draw(frame: pd.DataFrame, plan: Plan, mark: str) -> Sheet:
+    reference = ranking.reference_over(plan)
     datasets = [name.removeprefix("rank_") for name in frame if name.startswith("rank_")]
     styles = {
         name: LineStyle(COLOURS[i % len(COLOURS)], "none", _MARKERS[i % len(_MARKERS)], 1.0)
@@ -70,7 +71,7 @@ def _draw(frame: pd.DataFrame, reference: str, mark: str) -> Sheet:
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(frame) - 0.4, -0.6)
     axes.set_xticks([tick for tick in axes.get_xticks() if 1 <= tick <= len(frame)])
-    axes.set_xlabel("Rank of the last-epoch test accuracy (1 is best)")
+    axes.set_xlabel(f"Rank of the last-epoch {plan.measure.words} (1 is best)")
     if joined:
         _join(axes, means, distance)
     return sheet

@@ -19,7 +19,7 @@ _REACH = 5.0  # a bar longer than this many times the median is cut and says its
 
 def selected(material: Material) -> list[str]:
     """Return SGD, the reference and the first method with runs of each further section."""
-    chosen = [method for method in (material.plan.get("sgd"), material.reference) if method]
+    chosen = [method for method in (material.plan.sgd, material.reference) if method]
     for section in dict.fromkeys(material.table.frame["section"]):
         finished = material.finished(material.methods(section))
         if not set(finished) & set(chosen):
@@ -32,7 +32,7 @@ def draw_loss_variance(material: Material) -> Figure:
     methods = selected(material)
     shown = material.finished(methods)
     looks = styles(material, shown)
-    on_test = material.plan["protocol"] != "holdout"
+    on_test = material.plan.protocol == "from400"
     sheet = make_sheet(
         2,
         2,
@@ -59,7 +59,7 @@ def draw_loss_variance(material: Material) -> Figure:
         if not shown or _any_variance(material, shown, split):
             make_logarithmic(upper)
         else:
-            say_nothing_to_show(upper, "one batch an epoch: no variance")
+            say_nothing_to_show(upper, "one batch per epoch: no variance")
         lower.set(xlabel="Epochs completed")
     sheet.axes[0, 0].set_ylabel("Variance of batch\nlosses (nats²)")
     sheet.axes[1, 0].set_ylabel("Mean loss (nats)")
@@ -68,11 +68,11 @@ def draw_loss_variance(material: Material) -> Figure:
 
 def _any_variance(material: Material, methods: Sequence[str], split: str) -> bool:
     chosen = material.curves[material.curves["method"].isin(methods)]
-    return bool((chosen[f"{split}_loss_variance"] > 0).any())
+    return f"{split}_loss_variance" in chosen and bool((chosen[f"{split}_loss_variance"] > 0).any())
 
 
 def draw_test_loss_variance(material: Material) -> Figure:
-    """Draw a bar a method: the variance of its test batch losses after the last epoch."""
+    """Draw one bar per method: the variance of its test batch losses after the last epoch."""
     frame = material.table.frame
     heights = row_heights(frame)
     sheet = make_sheet(
@@ -122,5 +122,7 @@ def _bar_limit(values: Mapping[str, np.ndarray]) -> float:
 def _last(material: Material, method: str) -> np.ndarray:
     """Return the test variance of the last epoch of each finished run of a method."""
     curves = material.curves
+    if "test_loss_variance" not in curves:
+        return np.empty(0)
     chosen = curves[(curves["method"] == method) & (curves["status"] == "ok")]
     return chosen.sort_values("epoch").groupby("seed")["test_loss_variance"].last().to_numpy()

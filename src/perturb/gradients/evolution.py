@@ -114,7 +114,7 @@ def _evaluated(
     scales: Sequence[float],
     block: Callable[[], Tensor],
 ) -> Tensor:
-    """Return the losses [len(scales), P] at the centre and so many times a block's P."""
+    """Return the losses [len(scales), P] at the centre, moved by each scale times a block."""
     drawn = block()
     points, losses = torch.empty_like(drawn), []
     for scale in scales:
@@ -125,7 +125,7 @@ def _evaluated(
 
 @contextmanager
 def _mapping(threads: int) -> Iterator[Callable]:
-    """Give a `map` of so many threads, each with one of PyTorch's, whose own wait busily."""
+    """Give a `map` over threads, each with one of PyTorch's, whose own wait busily."""
     if threads == 1:
         yield map
         return

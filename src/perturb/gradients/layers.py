@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from perturb.gradients.kept import Kept
-from perturb.gradients.toy import learning_rates
+from perturb.gradients.steps import learning_rates
 from perturb.models.binary import sign
 from perturb.models.xnor_resnet import BinaryConvolution, XNORResNet18
 
@@ -168,7 +168,7 @@ def measure(
     rates_a_decade: int,
     kept: Kept,
 ) -> pd.DataFrame:
-    """Return a row a layer, estimator, window and learning rate.
+    """Return one row per layer, estimator, window and learning rate.
 
     Gradients are estimated on `train` (images, labels), steps measured on `test`; `cosine` is that
     of the estimate and the straight-through gradient, `reliability` of the halves of `train`.

@@ -294,7 +294,7 @@ def _losses(
     """Write the mean squared error of each point.
 
     Args:
-        points: [P, n], the weights of so many `hidden` layers and the output, one after another.
+        points: [P, n], the weights of the `hidden` layers and the output, one after another.
         inputs: [B / TOGETHER, d, TOGETHER] in one axis, the last with zeros; `targets` [B].
         found: [P], written.
     """
@@ -327,7 +327,7 @@ def losses(points: Tensor, hidden: int, inputs: Tensor, targets: Tensor) -> Tens
     It has one thread, and lets go of the interpreter: call it from several.
 
     Args:
-        points: [P, n], the weights [d, d] of so many `hidden` layers and [1, d] of the output, one
+        points: [P, n], the weights [d, d] of the `hidden` layers and [1, d] of the output, one
             after another, in float32 on the CPU.
         inputs: [B, d]; `targets` [B].
     """

@@ -36,6 +36,7 @@ PRELOADED = (
     "pandas",
     "PIL.Image",
     "perturb.train.run",
+    "perturb.train.classifier",
     "perturb.jobs.gpu",
     "perturb.jobs.scripting",
 )
@@ -43,10 +44,10 @@ PRELOADED = (
 PRELOADED_LATER = (
     "statsmodels.stats.multitest",
     "matplotlib.pyplot",
-    "perturb.analysis.tables",
-    "perturb.figures.registry",
-    "perturb.figures.landscape",
-    "perturb.figures.gradients",
+    "perturb.analysis.printers",
+    "perturb.analysis.parts",
+    "perturb.figures.parts",
+    "perturb.landscape.parts",
     "perturb.report.html",
 )
 PR_SET_PDEATHSIG = 1
@@ -58,7 +59,7 @@ def serve(owner: int, listener: socket.socket) -> None:
     for number in FORWARDED:  # a cluster signals every process of a job; the jobs decide
         signal.signal(number, signal.SIG_IGN)
     sources = _sources()
-    for name in PRELOADED:
+    for name in (*PRELOADED, *_modules_of_studies()):
         importlib.import_module(name)
     _hash_code_of_training()
     waking, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -143,11 +144,23 @@ def _sources() -> list[tuple[str, int, int]]:
     return found
 
 
+def _modules_of_studies() -> list[str]:
+    """Return the modules that make the runs of each study."""
+    studies = importlib.import_module("perturb.studies").every()
+    references = [reference for study in studies for reference in (study.job, study.learner)]
+    return [reference.partition(":")[0] for reference in references]
+
+
 def _hash_code_of_training() -> None:
-    """Have `perturb.code` know its hashes of what every run uses, which each job asks for."""
+    """Have `perturb.code` know its hashes of what runs use, which each job asks for.
+
+    A job whose run is put back from the store does little else.
+    """
     code = importlib.import_module("perturb.code")
-    rules = (SOURCE / "optim" / "rules").glob("[!_]*.py")
-    code.of("perturb.train.run", *(f"perturb.optim.rules.{path.stem}" for path in rules))
+    rooms = ("optim.rules", "optim.bases", "models")
+    found = {room: (SOURCE / room.replace(".", "/")).glob("[!_]*.py") for room in rooms}
+    modules = [f"perturb.{room}.{path.stem}" for room, paths in found.items() for path in paths]
+    code.of("perturb.train.run", *_modules_of_studies(), *modules)
 
 
 def _forget_own_modules() -> None:

@@ -36,6 +36,12 @@ def leased_gpu(shares: int = 1, device: str = "auto") -> Iterator[str | None]:
         raise PerturbError(f"gpu_shares is {shares}; a GPU has at least one share.")
     gpus = [] if device == "cpu" else visible_gpus()
     if not gpus:
+        if device != "cpu" and "SLURM_JOB_ID" in os.environ:
+            print(
+                "perturb: SLURM gave this job no GPU, so it runs on the CPU. profiles/slurm-gpu "
+                "asks for one for each rule under set-resources.",
+                file=sys.stderr,
+            )
         yield None
         return
     folder = _folder()

@@ -1,4 +1,4 @@
-"""What a run says of itself while it trains: a line of JSON an epoch. Pure, without torch.
+"""The progress of a run while it trains: one line of JSON per epoch. Pure, without torch.
 
 Lines hold times, so the file is a log and no result. `perturb.jobs.status` reads it.
 """
@@ -9,15 +9,19 @@ import json
 import os
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+PUT_BACK = "put back"  # how a run ended that was not made but found in the store
 
 
 class Progress:
     """The `progress.jsonl` of a run, appended to by each of its starts; no `path`, no file.
 
     `{"start": k, ...}` when epochs k, k + 1, ... are about to be trained, `{"epoch": e, ...}` when
-    epoch e has ended, both counted from 0, and `{"end": status, ...}`.
+    epoch e has ended, both counted from 0, and `{"end": status, ...}`. One that is put back from
+    the store (`perturb.jobs.store`) has an end only, `put back`.
     """
 
     def __init__(self, path: Path | None, epochs: int) -> None:
@@ -29,10 +33,10 @@ class Progress:
         where = {"process": os.getpid(), "host": socket.gethostname()}
         self._append({"start": epoch, "of": self.epochs, **where})
 
-    def epoch(self, row: dict[str, float], seconds: float) -> None:
-        """Say how an epoch went: its row of `epochs.csv`."""
-        measured = {name: row[name] for name in ("train_loss", "test_accuracy")}
-        self._append({"epoch": row["epoch"], "of": self.epochs, **measured, "seconds": seconds})
+    def epoch(self, epoch: int, measures: Mapping[str, float], shown: str, seconds: float) -> None:
+        """Say how an epoch went: some columns of its row of `epochs.csv`, `shown` one of them."""
+        measured = {"measures": dict(measures), "shown": shown}
+        self._append({"epoch": epoch, "of": self.epochs, **measured, "seconds": seconds})
 
     def end(self, status: str, message: str = "") -> None:
         """Say how the run ended: ok, diverged, stopped or failed."""

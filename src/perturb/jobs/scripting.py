@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
+from typing import Any
 
 from perturb.errors import PerturbError
+from perturb.files import write_text
+
+
+def failures(mark: Path) -> int:
+    """Return how often the job that `mark` is of failed, or was killed, in all.
+
+    A parameter of the job. Snakemake takes a file for new that a failed job left as it was: the
+    next start makes it again because its job has failed once more than it says.
+    """
+    try:
+        return int(mark.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0
+
+
+@contextmanager
+def counted(mark: str, before: int) -> Iterator[None]:
+    """Count this block as a failure in the file `mark`, until it ends well."""
+    write_text(mark, str(before + 1))
+    yield
+    if before:
+        write_text(mark, str(before))
+        return
+    Path(mark).unlink(missing_ok=True)
+    with suppress(OSError):
+        os.removedirs(Path(mark).parent)
 
 
 @contextmanager
@@ -29,3 +57,11 @@ def user_errors(log: str) -> Iterator[None]:
             print(message, file=file)
         print(message, file=sys.stderr, flush=True)
         sys.exit(1)
+
+
+def inputs_of(files: Any) -> dict[str, list[Path]]:
+    """Return a job's named inputs, each as a list, whether it is one path or several."""
+    return {
+        name: [Path(value)] if isinstance(value, str) else [Path(path) for path in value]
+        for name, value in files.items()
+    }

@@ -1,7 +1,7 @@
 """What the runs are doing, from their files: `python -m perturb.jobs.status`.
 
-It is asked while the workflow runs. A run's `progress.jsonl` has a line an epoch, its `record.json`
-is there when it has ended. Pure, without torch.
+It is asked while the workflow runs. A run's `progress.jsonl` has one line per epoch; its
+`record.json` is there when it has ended. Pure, without torch.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import Any
 
 from perturb.errors import PerturbError
 from perturb.files import read_json
+from perturb.jobs.progress import PUT_BACK
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 16
-# A run is stalled when nothing came for so many of its median epochs, and never sooner than a
+# A run is stalled when nothing came for this many of its median epochs, and never sooner than a
 # minute; before its first epoch has ended nobody knows how long one takes.
 STALLED_EPOCHS, STALLED_SECONDS, FIRST_EPOCH_SECONDS = 10, 60, 1800
 ORDER = ("running", "stalled", "stopped", "failed", "diverged", "done")
@@ -32,12 +33,16 @@ SUFFIX = ".progress.jsonl"
 
 @dataclass(frozen=True)
 class Run:
-    """A run: its state (one of `ORDER`), how far it is, its curve, seconds left, what it said."""
+    """A run: its state (one of `ORDER`), how far it is, seconds left, what it said.
+
+    `curve` are values of the measure called `shown`.
+    """
 
     name: str
     state: str
     epochs: int = 0
     of: int = 0
+    shown: str = ""
     curve: tuple[float, ...] = ()
     left: float | None = None
     note: str = ""
@@ -68,16 +73,19 @@ def _records(results: Path) -> Iterable[Path]:
 def _run(results: Path, logs: Path, name: str, now: float) -> Run:
     path, log = results / "runs" / name / "record.json", logs / "runs" / f"{name}.log"
     epochs, start, end = read(log.with_suffix(SUFFIX))
-    known = {"of": start.get("of", 0), "epochs": len(epochs), "curve": _curve(epochs)}
+    known = {"of": start.get("of", 0), "epochs": len(epochs), **_curve(epochs)}
     try:
         record = read_json(path) if path.exists() else None
     except PerturbError:
         return Run(name, "failed", **known, note="record.json is damaged or was edited")
     if record:
-        known["epochs"] = record["epochs_completed"]
+        # Runs without epochs have a line for each of their steps.
+        known["epochs"] = max(record["epochs_completed"], len(epochs))
         if record["status"] == "diverged":
             return Run(name, "diverged", **known, note=f"at step {record['diverged_at_step']}")
-        return Run(name, "done", **known)
+        known["of"] = known["of"] or known["epochs"]  # put back where it was never trained
+        note = PUT_BACK if end.get("end") == PUT_BACK else _unknown_method(name)
+        return Run(name, "done", **known, note=note)
     if end:
         state = "stopped" if end["end"] == "stopped" else "failed"
         return Run(name, state, **known, note=end["message"].partition("\n")[0])
@@ -93,6 +101,18 @@ def _run(results: Path, logs: Path, name: str, now: float) -> Run:
         return Run(name, "stalled", **known, note=f"no line for {duration(quiet)}")
     left = median * (known["of"] - len(epochs)) - min(quiet, median)
     return Run(name, "running", **known, left=max(left, 0.0))
+
+
+def _unknown_method(name: str) -> str:
+    """Say why no run of this name could be asked for today; nothing where one could."""
+    from perturb import studies  # imports numpy: not for runs that have no record
+
+    method = name.split("/")[2]
+    try:
+        studies.of_method(method).parse(method)
+    except PerturbError as error:
+        return f"no method of today: {error}".partition(". Closest")[0]
+    return ""
 
 
 def read(path: Path) -> tuple[list[bytes], dict[str, Any], dict[str, Any]]:
@@ -120,17 +140,28 @@ def read(path: Path) -> tuple[list[bytes], dict[str, Any], dict[str, Any]]:
     return epochs, start, end
 
 
-def _curve(epochs: list[bytes]) -> tuple[float, ...]:
-    """Return the test accuracy of up to `CURVE_WIDTH` epochs, evenly spaced, the last one last."""
+def _curve(epochs: list[bytes]) -> dict[str, Any]:
+    """Return the measure that the last epoch shows, and its values: `shown` and `curve` of a run.
+
+    Up to `CURVE_WIDTH` epochs, evenly spaced, the last one last; nothing where there is none.
+    """
     count = min(len(epochs), CURVE_WIDTH)
     places = [(i + 1) * len(epochs) // count - 1 for i in range(count)]
-    return tuple(json.loads(epochs[place])["test_accuracy"] for place in places)
+    lines = [json.loads(epochs[place]) for place in places]
+    if not lines or "shown" not in lines[-1]:  # none, or those of an earlier version
+        return {}
+    shown = lines[-1]["shown"]
+    return {"shown": shown, "curve": tuple(line["measures"][shown] for line in lines)}
 
 
 def _message(log: Path) -> str:
     """Return the last message in a job's log, or nothing."""
     said = [line for line in log.read_text("utf-8").splitlines() if line.startswith("perturb: ")]
     return said[-1].removeprefix("perturb: ") if said else ""
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def sparkline(values: Iterable[float]) -> str:
@@ -153,13 +184,16 @@ def table(runs: list[Run]) -> str:
     if not runs:
         return "no run has begun"
     width = max(len(run.name) for run in runs)
-    lines = [f"{'run':{width}}  state       epochs  accuracy  {'curve':{CURVE_WIDTH}}  left"]
+    measured = {run: f"{_words(run.shown)} {run.curve[-1]:#.4g}" for run in runs if run.curve}
+    wide = max(map(len, measured.values()), default=len("measure"))
+    lines = [
+        f"{'run':{width}}  state       epochs  {'measure':{wide}}  {'curve':{CURVE_WIDTH}}  left"
+    ]
     for run in runs:
-        accuracy = f"{run.curve[-1]:.4f}" if run.curve else ""
         left = "" if run.left is None else duration(run.left)
         epochs = f"{run.epochs}/{run.of or '?'}"
         lines.append(
-            f"{run.name:{width}}  {run.state:8}  {epochs:>8}  {accuracy:>8}  "
+            f"{run.name:{width}}  {run.state:8}  {epochs:>8}  {measured.get(run, ''):{wide}}  "
             f"{sparkline(run.curve):{CURVE_WIDTH}}  {left or run.note}".rstrip()
         )
     counts = Counter(run.state for run in runs)

@@ -36,7 +36,7 @@ class Plane:
     """Loss and accuracy over theta* + alpha d1 + beta d2.
 
     `alpha` float64 [A], `beta` float64 [B]; `loss` (nats, mean over the images) and `accuracy`
-    (fraction) float64 [B, A], a row a beta. Where the loss is not finite it is kept as it is.
+    (fraction) float64 [B, A], one row per beta. Where the loss is not finite it is kept as it is.
     `attributes` says what was computed: checkpoint, directions, images, device, precision.
     """
 

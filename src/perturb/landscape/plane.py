@@ -33,14 +33,16 @@ def compute(
     state: str | Path | None = None,
     report: Callable[[int, int], None] = lambda done, of: None,
 ) -> Plane:
-    """Return loss and accuracy of `surface` at every point of the grid, a row a beta.
+    """Return loss and accuracy of `surface` at every point of the grid, one row per beta.
 
     Rows already computed are kept in the file `state` every two seconds, with what they belong to:
-    `attributes` and the grid. A call that finds such a file computes the missing rows only, and
-    comes to the same bytes. A state that is damaged or of something else is said and not used.
+    `attributes`, the grid and what the surface is of (`Surface.sha256`). A call that finds such a
+    file computes the missing rows only, and comes to the same bytes. A state that is damaged or
+    was written for another plane is reported and not used.
     `report` is called after each row with the number of rows done and of all.
     """
     belongs = dict(attributes) | {"grid_sha256": sha256_arrays({"alpha": alpha, "beta": beta})}
+    belongs |= {"surface_sha256": surface.sha256()} if state else {}
     values = np.full((len(beta), len(alpha), 2), np.nan)
     done = np.zeros(len(beta), dtype=bool)
     state = Path(state) if state else None

@@ -1,4 +1,4 @@
-"""Where every cell of a table of landscapes comes from: a line a file (docs/provenance.md)."""
+"""Where every cell of a table of landscapes comes from: one line per file (docs/provenance.md)."""
 
 from __future__ import annotations
 

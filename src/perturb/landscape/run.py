@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,26 @@ from torch import Tensor, nn
 
 from perturb import code
 from perturb.analysis.comparability import data_used
-from perturb.config import LandscapeSettings, RunSpecification
 from perturb.errors import PerturbError
 from perturb.files import sha256_arrays, sha256_file, write_json
+from perturb.jobs.store import Store, keep, put_back
 from perturb.landscape import directions, plane, trajectory
 from perturb.landscape.curvature import Objective, measure
 from perturb.landscape.files import Plane, Trajectory, write_plane
+from perturb.landscape.settings import USED_BY, LandscapeSettings
 from perturb.landscape.surface import Batch, Surface, batch_size, mean_loss
 from perturb.models.weights import load_weights, sha256_weights
 from perturb.train.determinism import describe_device, versions
-from perturb.train.trained import TrainedFiles, TrainedRun
+from perturb.train.learner import part_of
+from perturb.train.settings import TrainSettings
+from perturb.train.trained import TrainedFiles, TrainedRun, made_from
 
 
 @dataclass(frozen=True)
 class Scene:
     """A trained model, the images that its loss is taken over, and what both are.
 
-    `hashes` are those of the run's record.
+    `hashes` are those of the run's record; `key` is the model's in files of weights (`TrainedRun`).
     """
 
     model: nn.Module
@@ -40,6 +43,7 @@ class Scene:
     precision: torch.dtype
     attributes: dict[str, Any]
     hashes: dict[str, Any]
+    key: str
 
     def surface(
         self, first: directions.Direction, second: directions.Direction, batch_norm: str
@@ -60,12 +64,12 @@ class Scene:
 
 
 def set_scene(
-    specification: RunSpecification,
+    specification: TrainSettings,
     files: TrainedFiles,
     images_wanted: int | str,
     precision: str = "float32",
 ) -> Scene:
-    """Load a run's last weights and so many images of its train split, or those of `full`.
+    """Load a run's last weights and this number of images of its train split (`full`: all).
 
     Raises PerturbError where a file is missing or damaged, or where the weights are not those
     that the run's record speaks of.
@@ -101,24 +105,36 @@ def set_scene(
         "device": describe_device(run.device),
         "threads": specification.threads,
         "versions": versions(run.device),
-        "code_sha256": code.digest(
-            code.of("perturb.landscape.run") | code.of_model(specification.model)
-        ),
+        "code_sha256": code.digest(_modules(specification.model)),
     }
     return Scene(
-        model, run.weights, batches, getattr(torch, precision), attributes, record["sha256"]
+        model,
+        run.weights,
+        batches,
+        getattr(torch, precision),
+        attributes,
+        record["sha256"],
+        run.key,
     )
 
 
 def compute_plane(
-    specification: RunSpecification,
+    specification: TrainSettings,
     settings: LandscapeSettings,
     files: TrainedFiles,
     directions_file: Path,
     output: Path,
     state: Path,
+    store: Store | None = None,
 ) -> None:
-    """Write the plane of a run in a pair of random directions."""
+    """Write the plane of a run in a pair of random directions.
+
+    As the trajectory and the curvature it is put back where `store` has it, else kept there.
+    """
+    drawn = {"directions": sha256_file(directions_file)}
+    fingerprint = _made_from("plane", specification, settings, files, output, drawn)
+    if put_back(store, fingerprint, output.parent):
+        return
     scene = set_scene(specification, files, settings.images, settings.precision)
     pair, seed = directions.load(directions_file)
     first, second = (
@@ -136,23 +152,30 @@ def compute_plane(
     grid = plane.symmetric_grid(settings.points, settings.span)
     with scene.surface(first, second, settings.batch_norm) as surface:
         found = plane.compute(surface, grid, grid, attributes, state=state, report=_print_rows)
-    _finish(found, output, state)
+    write_plane(output, found)
+    keep(store, fingerprint, [output])
+    state.unlink(missing_ok=True)
 
 
 def compute_trajectory(
-    specification: RunSpecification,
+    specification: TrainSettings,
     settings: LandscapeSettings,
     files: TrainedFiles,
     initial: Path,
     checkpoints: Path,
     output: Path,
     state: Path,
+    store: Store | None = None,
 ) -> None:
     """Write the plane of a run's own path, and the path in it.
 
-    The path begins at the initial weights; its epochs count those completed. A run that diverged
-    before it left a path gets a plane without points: it stops nothing else.
+    The path begins at the initial weights, or where several networks were trained at the first
+    checkpoint: the file of initial weights is of one network. Its epochs count those completed. A
+    run that diverged before it left a path gets a plane without points: it stops nothing else.
     """
+    fingerprint = _made_from("trajectory", specification, settings, files, output)
+    if put_back(store, fingerprint, output.parent):
+        return
     scene = set_scene(specification, files, settings.images, settings.precision)
     kept = sorted(
         (int(Path(name).stem.removeprefix("epoch")) + 1, checkpoints / Path(name).name)
@@ -160,8 +183,8 @@ def compute_trajectory(
         if name.startswith("checkpoints/")
     )
     _check_path(files.record, scene.hashes, initial, [file for _, file in kept])
-    path = [(0, initial), *kept]
-    if path[-1][0] != scene.attributes["epochs_completed"]:
+    path = kept if scene.key else [(0, initial), *kept]
+    if not path or path[-1][0] != scene.attributes["epochs_completed"]:
         path.append((scene.attributes["epochs_completed"], files.weights))
     moved = [
         name
@@ -176,7 +199,9 @@ def compute_trajectory(
     }
     try:
         found = trajectory.principal_components(
-            moved, [partial(_tensor, file) for _, file in path], partial(_tensor, files.weights)
+            moved,
+            [_tensors(scene, file) for _, file in path],
+            _tensors(scene, files.weights),
         )
     except PerturbError as error:
         if scene.attributes["status"] == "ok":
@@ -200,16 +225,22 @@ def compute_trajectory(
         found.explained_variance,
     )
     whole = Plane(alpha, beta, grid.loss, grid.accuracy, grid.attributes, route)
-    _finish(whole, output, state)
+    write_plane(output, whole)
+    keep(store, fingerprint, [output])
+    state.unlink(missing_ok=True)
 
 
 def compute_curvature(
-    specification: RunSpecification,
+    specification: TrainSettings,
     settings: LandscapeSettings,
     files: TrainedFiles,
     output: Path,
+    store: Store | None = None,
 ) -> None:
     """Write Hessian eigenvalues, trace and sharpness of a run's last weights as JSON."""
+    fingerprint = _made_from("curvature", specification, settings, files, output)
+    if put_back(store, fingerprint, output.parent):
+        return
     scene = set_scene(specification, files, settings.curvature_images)
     measured = measure(
         Objective(scene.model, scene.batches),
@@ -218,6 +249,27 @@ def compute_curvature(
         seeds=settings.direction_seeds,
     )
     write_json(output, scene.attributes | {"curvature": measured})
+    keep(store, fingerprint, [output])
+
+
+def _made_from(
+    kind: str,
+    specification: TrainSettings,
+    settings: LandscapeSettings,
+    files: TrainedFiles,
+    output: Path,
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the fingerprint of a landscape. The file's name has the seed of its directions."""
+    used = {name: getattr(settings, name) for name in USED_BY[kind]}
+    modules = _modules(specification.model)
+    return made_from(
+        kind, specification, files, modules, used | {"file": output.name} | dict(more or {})
+    )
+
+
+def _modules(model: str) -> dict[str, str]:
+    return code.of("perturb.landscape.run") | code.of_model(model)
 
 
 def _check_path(record: Path, hashes: dict[str, Any], initial: Path, kept: list[Path]) -> None:
@@ -234,13 +286,19 @@ def _check_path(record: Path, hashes: dict[str, Any], initial: Path, kept: list[
 
 
 def _loss_of(scene: Scene, file: Path) -> float:
-    scene.model.load_state_dict(load_weights(file))
+    scene.model.load_state_dict(part_of(load_weights(file), scene.key))
     return mean_loss(scene.model, scene.batches)[0]
 
 
-def _tensor(file: Path, name: str) -> Tensor:
-    with safe_open(file, framework="pt") as opened:
-        return opened.get_tensor(name)
+def _tensors(scene: Scene, file: Path) -> Callable[[str], Tensor]:
+    """Return what reads one tensor of the model from a file of weights, by its name."""
+    prefix = f"{scene.key}." if scene.key else ""
+
+    def read(name: str) -> Tensor:
+        with safe_open(file, framework="pt") as opened:
+            return opened.get_tensor(prefix + name)
+
+    return read
 
 
 def _sha256(first: directions.Direction, second: directions.Direction) -> str:
@@ -255,8 +313,3 @@ def _finite(value: float) -> float | None:
 
 def _print_rows(done: int, of: int) -> None:
     print(f"row {done}/{of}", file=sys.stderr, flush=True)
-
-
-def _finish(found: Plane, output: Path, state: Path) -> None:
-    write_plane(output, found)
-    state.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ STRIDE = 4
 class Sharpness:
     """L(w + e) - L(w) in nats for the perturbations e met when climbing in a ball of `radius`.
 
-    `increases` has one number an ascent step. The climb stops early at a loss that is not finite.
+    `increases` has one number per ascent step. The climb stops early at a loss that is not finite.
     """
 
     radius: float

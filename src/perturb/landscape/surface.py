@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from perturb.files import sha256_json
+from perturb.landscape import identity
+
 Batch = tuple[Tensor, Tensor]
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -147,6 +150,7 @@ class Surface:
             for name in parameters
             if any(name in d and bool(d[name].any()) for d in (first, second))
         ]
+        self._moved = moved
         self._weights = [parameters[name].data for name in moved]
         self._directions = [
             [
@@ -160,7 +164,7 @@ class Surface:
             for module in model.modules()
             if batch_norm == "reestimated" and isinstance(module, nn.modules.batchnorm._BatchNorm)
         ]
-        self.precision = precision
+        self.batch_norm, self.precision = batch_norm, precision
         options = {
             "loss_function": loss_function,
             "batch_norm": batch_norm,
@@ -171,6 +175,41 @@ class Surface:
             for _ in range(workers - 1)
         ]
         self._open = ExitStack()
+        self._parts: list[_Linear] = []
+
+    def sha256(self) -> str:
+        """Return one hash over what the surface is of, the same wherever it was evaluated last.
+
+        That is the network, theta* and all that stays as it is, the directions, the images, the
+        loss function, what becomes of batch-norm, and the precision.
+        """
+        anew = {id(buffer) for norm in self._norms for buffer in norm.buffers()}
+        model = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        fixed = {name: tensor for name, tensor in model.items() if id(tensor) not in anew}
+        # Parts beyond the weights are outputs of first layers.
+        centres = [part.centre for part in self._parts] or self._weights
+        at_centre = dict(zip(self._moved, centres, strict=False))
+        directions = {
+            f"{number}/{name}": tensor
+            for number, direction in enumerate(self._directions)
+            for name, tensor in zip(self._moved, direction, strict=True)
+        }
+        batches = {
+            f"{number}/{place}": tensor
+            for number, batch in enumerate(self.batches)
+            for place, tensor in enumerate(batch)
+        }
+        return sha256_json(
+            {
+                "network": identity.of_network(self.model),
+                "weights": identity.of_tensors(fixed | at_centre),
+                "directions": identity.of_tensors(directions),
+                "batches": identity.of_tensors(batches),
+                "loss_function": identity.of_function(self.loss_function),
+                "batch_norm": self.batch_norm,
+                "precision": str(self.precision),
+            }
+        )
 
     def __enter__(self) -> Surface:
         for other in self._others:

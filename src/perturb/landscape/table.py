@@ -1,28 +1,26 @@
-"""The numbers of landscapes, a row a checkpoint: sharpness, curvature, flat area."""
+"""The numbers of landscapes, one row per checkpoint: sharpness, curvature, flat area."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from perturb.analysis.formats import csv_text, escape, method_tex, prose
+from perturb.analysis.table import Cell, Column, Group, Table
 from perturb.errors import PerturbError
-from perturb.files import read_json, write_text
+from perturb.files import read_json
 from perturb.landscape.area import flat_area
 from perturb.landscape.files import Plane, read_plane
 from perturb.landscape.words import mark_of
 
 FLAT_MARGIN = 0.1  # nats above the checkpoint's loss
-_SHARPNESS = {"sam_sharpness": "SAM", "adaptive_sharpness": "adaptive"}
-_STEPS = {"one_step": "one step", "several_steps": "several steps"}
-_TEXT = ("method", "device", "precision", "mark")
+_SHARPNESS = {"sam_sharpness": "SAM", "adaptive_sharpness": "Adaptive"}
+_STEPS = {"one_step": "One step", "several_steps": "Several steps"}
 
 
 @dataclass(frozen=True)
@@ -33,15 +31,6 @@ class Checkpoint:
     seed: int
     planes: dict[int, Plane]
     curvature: dict[str, Any] = field(default_factory=dict)
-
-
-def read(path: str | Path) -> pd.DataFrame:
-    """Read a table that `write` wrote; PerturbError where it cannot be read."""
-    try:
-        frame = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str))
-    except ValueError as error:
-        raise PerturbError(f"{path}: damaged ({error}). Delete it and make it again.") from None
-    return frame.fillna(dict.fromkeys(_TEXT, ""))
 
 
 def read_checkpoints(
@@ -77,7 +66,7 @@ def read_checkpoints(
 
 
 def read_curvature(path: str | Path) -> dict[str, Any]:
-    """Read a `curvature.json`; PerturbError where it is missing, truncated or of something else."""
+    """Read a `curvature.json`; PerturbError where it is missing, truncated or no curvature."""
     measured = read_json(path)
     if not {"curvature", "checkpoint_sha256"} <= measured.keys():
         raise PerturbError(f"{path}: no curvature of a run. Delete the file and run again.")
@@ -85,7 +74,7 @@ def read_curvature(path: str | Path) -> dict[str, Any]:
 
 
 def build(checkpoints: Iterable[Checkpoint], margin: float = FLAT_MARGIN) -> pd.DataFrame:
-    """Return the table, a row a checkpoint in the order given; unknown numbers are NaN.
+    """Return the table, one row per checkpoint in the order given; unknown numbers are NaN.
 
     Loss, sharpness and `flat_area_margin` in nats, accuracy a fraction, areas in units of
     alpha x beta: mean, standard deviation (n - 1) over direction seeds, `flat_area_share_at_border`
@@ -96,15 +85,6 @@ def build(checkpoints: Iterable[Checkpoint], margin: float = FLAT_MARGIN) -> pd.
     sharpness = sorted((name for name in frame if name not in first), key=_sharpness_order)
     place = first.index("flat_area_margin") if first else 0
     return frame[[*first[:place], *sharpness, *first[place:]]]
-
-
-def write(
-    frame: pd.DataFrame, *, csv: str | Path, md: str | Path, tex: str | Path, dataset: str
-) -> None:
-    """Write the table in its three forms, each atomically; the same bytes for the same table."""
-    write_text(csv, csv_text(frame))
-    write_text(md, markdown(frame, dataset))
-    write_text(tex, latex(frame, dataset))
 
 
 def _row(checkpoint: Checkpoint, margin: float) -> dict[str, Any]:
@@ -171,46 +151,78 @@ def _sharpness(name: str) -> tuple[str, str, float]:
     return kind, steps, float(rho)
 
 
-def general(frame: pd.DataFrame) -> list[list[str]]:
-    """Return header and rows of the table's first part as plain text, rounded for a reader."""
-    table = [
-        ["method", "seed", "loss", "accuracy (%)", "top eigenvalue", "trace", "flat area", "masked"]
+def general(frame: pd.DataFrame, name: str, title: str) -> Table:
+    """Return the table but for sharpness, as it is printed; its CSV holds all of `frame`."""
+    columns = [
+        Column("Method", "code", width=44),
+        Column("Seed", "count"),
+        Column("Loss"),
+        Column("Accuracy", unit="%"),
+        Column("Top eigenvalue"),
+        Column("Trace"),
+        Column("Flat area"),
+        Column("Masked"),
     ]
+    rows = []
     for row in frame.to_dict("records"):
-        area = _spread(row["flat_area_mean"], row["flat_area_sd"])
+        area, spread = _spread(row["flat_area_mean"], row["flat_area_sd"])
+        at_border = row["flat_area_share_at_border"] > 0
         masked = f"{row['masked_points']:,} of {row['points']:,}" if row["masked_points"] else "0"
-        table.append(
+        accuracy = "" if math.isnan(row["accuracy"]) else f"{100 * row['accuracy']:.2f}"
+        rows.append(
             [
-                row["method"],
-                str(row["seed"]),
-                _round(row["loss"]),
-                "" if math.isnan(row["accuracy"]) else f"{100 * row['accuracy']:.2f}",
-                _spread(row["top_eigenvalue"], row["top_eigenvalue_se"]),
-                _spread(row["trace"], row["trace_se"]),
-                f"≥ {area}" if row["flat_area_share_at_border"] > 0 else area,
-                masked,
+                Cell(row["method"]),
+                Cell(str(row["seed"])),
+                Cell(_round(row["loss"])),
+                Cell(accuracy),
+                Cell(*_spread(row["top_eigenvalue"], row["top_eigenvalue_se"])),
+                Cell(*_spread(row["trace"], row["trace_se"])),
+                Cell(f"≥ {area}" if at_border else area, spread),
+                Cell(masked),
             ]
         )
-    return table
+    return Table(
+        name=name,
+        title=f"Loss landscapes of the last weights: {title}",
+        frame=frame,
+        columns=columns,
+        groups=[Group("", rows)],
+        caption=caption(frame),
+        warnings=warnings_of(frame),
+    )
 
 
-def _sharpness_columns(frame: pd.DataFrame) -> list[str]:
-    return [name for name in frame if str(name).startswith(tuple(_SHARPNESS))]
-
-
-def sharpness(frame: pd.DataFrame) -> list[list[str]]:
-    """Return header and rows of the second part: method, seed, every sharpness; [] if none."""
-    columns = _sharpness_columns(frame)
-    if not columns:
-        return []
-    header = ["method", "seed"]
-    for name in columns:
-        kind, steps, rho = _sharpness(name)
-        header.append(f"{_SHARPNESS[kind]}, rho {rho:g}, {_STEPS[steps]}")
-    return [header] + [
-        [row["method"], str(row["seed"]), *(_round(row[name]) for name in columns)]
+def sharpness(frame: pd.DataFrame, name: str, title: str) -> Table:
+    """Return the sharpness of every checkpoint as it is printed: kinds, radii and steps."""
+    names = [column for column in frame if str(column).startswith(tuple(_SHARPNESS))]
+    columns = [Column("Method", "code", width=44), Column("Seed", "count")]
+    for column in names:
+        kind, steps, rho = _sharpness(column)
+        over = f"{_SHARPNESS[kind]} sharpness", f"ρ = {rho:g}"
+        columns.append(Column(_STEPS[steps], over=over, short=_STEPS[steps].replace(" ", "\n")))
+    rows = [
+        [
+            Cell(row["method"]),
+            Cell(str(row["seed"])),
+            *(Cell(_round(row[column])) for column in names),
+        ]
         for row in frame.to_dict("records")
     ]
+    return Table(
+        name=name,
+        title=f"Sharpness of the last weights: {title}",
+        frame=frame[["method", "seed", *names]],
+        columns=columns,
+        groups=[Group("", rows)],
+        caption="Largest rise of the loss (nats) found within ρ by one or several ascent steps, "
+        f"for each checkpoint.{_images(frame)}",
+        warnings=[f"{mark}." for mark in dict.fromkeys(frame.get("mark", ())) if mark],
+    )
+
+
+def _images(frame: pd.DataFrame) -> str:
+    found = [value for value in dict.fromkeys(frame["curvature_images"]) if not pd.isna(value)]
+    return f" Images: {', '.join(f'{value:,.0f}' for value in found)}." if found else ""
 
 
 def _round(value: float, digits: int = 3) -> str:
@@ -227,16 +239,19 @@ def _round(value: float, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
-def _spread(value: float, spread: float) -> str:
-    """Write `value ± spread`, both to the last digit that the spread has (two significant)."""
+def _spread(value: float, spread: float) -> tuple[str, str]:
+    """Write `value` and `± spread`, both to the last digit that the spread has (two significant).
+
+    No spread is written where none is known, or the number as it is shown has none.
+    """
     if math.isnan(value) or math.isnan(spread) or not math.isfinite(value):
-        return _round(value)
-    if spread < 1e-4 * abs(value):  # the number as it is shown has no error
-        return _round(value, 4)
+        return _round(value), ""
+    if spread < 1e-4 * abs(value):
+        return _round(value, 4), ""
     digits = max(1 - math.floor(math.log10(spread)), 0)
     if digits > 6 or abs(value) >= 1e6:
-        return f"{_round(value)} ± {_round(spread, 2)}"
-    return f"{value:.{digits}f} ± {spread:.{digits}f}".replace("-", "−")
+        return _round(value), f"± {_round(spread, 2)}"
+    return f"{value:.{digits}f}".replace("-", "−"), f"± {spread:.{digits}f}"
 
 
 def caption(frame: pd.DataFrame) -> str:
@@ -244,8 +259,7 @@ def caption(frame: pd.DataFrame) -> str:
     margins = sorted(set(frame["flat_area_margin"])) if len(frame) else [FLAT_MARGIN]
     parts = [
         "Loss (nats) and accuracy at the checkpoint; largest eigenvalue and trace of the Hessian "
-        "± standard error (left out below a ten-thousandth of the number); sharpness: largest rise "
-        "of the loss (nats) found within rho by one or several ascent steps; flat area: "
+        "± standard error (left out below a ten-thousandth of the number); flat area: "
         f"where the loss is less than {', '.join(f'{m:g}' for m in margins)} nats above the "
         "checkpoint's, in the plane's own coordinates, mean ± standard deviation over direction "
         "seeds, ≥ where it touches the plane's border for any of them; masked: points without a "
@@ -277,63 +291,3 @@ def warnings_of(frame: pd.DataFrame) -> list[str]:
         names = ", ".join(dict.fromkeys(rows["method"]))
         found.append(f"Points without a finite loss, in no area: {names}.")
     return found
-
-
-def markdown(frame: pd.DataFrame, dataset: str) -> str:
-    """Return the table for GitHub, its sharpness as a table of its own."""
-    lines = [f"# Loss landscapes: {dataset}", ""]
-    lines += [f"> **{warning}**\n" for warning in warnings_of(frame)]
-    lines += _md_table(general(frame))
-    rises = sharpness(frame)
-    if rises:
-        lines += ["", "## Sharpness (nats)", "", *_md_table(rises)]
-    return "\n".join([*lines, "", caption(frame), ""])
-
-
-def _md_table(table: Sequence[Sequence[str]]) -> list[str]:
-    header, *rows = table
-    lines = [header, ["---"] * len(header), *([f"`{row[0]}`", *row[1:]] for row in rows)]
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
-
-
-def latex(frame: pd.DataFrame, dataset: str) -> str:
-    """Return the table for `\\input`: two tabulars, the second of sharpness. Needs booktabs."""
-    header, *rows = general(frame)
-    lines = [
-        r"\begin{table}\centering\scriptsize\setlength{\tabcolsep}{3pt}",
-        rf"\caption{{Loss landscapes: {escape(dataset)}. {prose(caption(frame))}}}"
-        rf"\label{{tab:landscape-{dataset}}}",
-        *_tabular([[escape(name[0].upper() + name[1:]) for name in header]], rows),
-    ]
-    columns = _sharpness_columns(frame)
-    if columns:
-        lines += [r"\par\medskip", *_tabular(_sharpness_header(columns), sharpness(frame)[1:])]
-    lines += [rf"\par\textbf{{{prose(warning)}}}" for warning in warnings_of(frame)]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
-
-
-def _sharpness_header(columns: Sequence[str]) -> list[list[str]]:
-    """Return three lines of cells: kind, radius, number of steps."""
-    kinds, radii, last = ["", ""], ["", ""], ["Method", "Seed"]
-    found = [_sharpness(name) for name in columns]
-    for kind, group in groupby(found, key=lambda item: item[0]):
-        name = f"{_SHARPNESS[kind][0].upper()}{_SHARPNESS[kind][1:]} sharpness (nats)"
-        kinds.append(rf"\multicolumn{{{len(list(group))}}}{{c}}{{{name}}}")
-    for (_, rho), group in groupby(found, key=lambda item: (item[0], item[2])):
-        radii.append(rf"\multicolumn{{{len(list(group))}}}{{c}}{{$\rho = {rho:g}$}}")
-    last += [{"one_step": "one", "several_steps": "several"}[steps] for _, steps, _ in found]
-    return [kinds, radii, last]
-
-
-def _tabular(header: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return a tabular: a header already in LaTeX, rows in plain text, a method first."""
-    body = [[method_tex(row[0]), *map(escape, row[1:])] for row in rows]
-    return [
-        rf"\begin{{tabular}}{{@{{}}l{'r' * (len(header[-1]) - 1)}@{{}}}}",
-        r"\toprule",
-        *(" & ".join(cells) + r"\\" for cells in header),
-        r"\midrule",
-        *(" & ".join(cells) + r"\\" for cells in body),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]

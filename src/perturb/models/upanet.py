@@ -120,5 +120,5 @@ class UPANet(nn.Module):
 
 
 def upanet16(num_classes: int, image_size: int, channels: int) -> UPANet:
-    """Return UPANets(16), one block a stage: the model of the study's notebook."""
+    """Return UPANets(16), one block per stage: the model of the study's notebook."""
     return UPANet(num_classes, image_size, channels, filters=16)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, pvariance
 from typing import Any
 
-from perturb.names import Timing
+from perturb.methods import Timing
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from perturb.errors import PerturbError
 from perturb.planning.precision import Design
 from perturb.planning.settings import duration
 
-_UNITS = 1e4  # half-widths are whole ten-thousandths of a point, so that stages compare exactly
+_UNITS = 1e4  # half-widths are whole ten-thousandths of their unit: stages compare exactly
 _CURVE_POINTS = 12
 _GAP = 1e-3  # of the sum of half-widths: nearer to its optimum nobody would see a difference
 
@@ -34,7 +34,8 @@ class Arm:
 
     `costs[n]` are the whole seconds that n seeds take beside what is finished (from n = 0 on; they
     do not fall, and are infinite where n seeds cannot be had); `todo[n]` the runs. `reference` is
-    the arm that it is compared with, None for one that is only compared against; `sd` in points.
+    the arm that it is compared with, None for one that is only compared against; `sd` is in
+    shown units of the measure, such as percentage points.
     """
 
     name: str
@@ -49,8 +50,8 @@ class Arm:
 class Problem:
     """Arms, budget (seconds of all devices together) and rules of an allocation.
 
-    With `resolve` (points) methods are chosen: only those kept whose comparison resolves that
-    difference, as many by priority as can be. Without it every comparison is kept.
+    With `resolve` methods are chosen: only those kept whose comparison resolves that difference, as
+    many by priority as can be. Without it every comparison is kept. `unit` is that of differences.
     """
 
     arms: tuple[Arm, ...]
@@ -58,15 +59,16 @@ class Problem:
     design: Design = field(default_factory=Design)
     minimum: int = 3
     resolve: float | None = None
+    unit: str = "points"
 
 
 @dataclass(frozen=True)
 class Allocation:
     """Seeds by arm (0: not run), and what they come to.
 
-    `half_widths` by compared arm, points; `cost` seconds; `runs` to do. `proven` says that every
-    stage was solved to its optimum in time, the sum of half-widths to a thousandth; `gap` is how
-    far that sum may lie above its bound where not, as a share.
+    `half_widths` by compared arm, in the unit of the arms' sd; `cost` seconds; `runs` to do.
+    `proven` says that every stage was solved to its optimum in time, the sum of half-widths to a
+    thousandth; `gap` is how far that sum may lie above its bound where not, as a share.
     """
 
     seeds: dict[str, int]
@@ -79,7 +81,7 @@ class Allocation:
 
     @property
     def widest(self) -> float:
-        """The widest half-width of a comparison, in points; 0 where none is kept."""
+        """The widest half-width of a comparison, in the arms' unit; 0 where none is kept."""
         return max(self.half_widths.values(), default=0.0)
 
 
@@ -333,7 +335,7 @@ def _first(program: _Program) -> tuple[_Solution, bool]:
             return best, proven
         least = min((arm.priority for arm in problem.arms if arm.reference), default=1.0)
         cheapest, proven = program.solve("cost", kept=least)
-        what = f"resolving {problem.resolve:g} points for one method"
+        what = f"resolving {problem.resolve:g} {problem.unit} for one method"
     else:
         cheapest, proven = program.solve("cost")
         what = f"{problem.minimum} seeds of every method"
@@ -345,7 +347,7 @@ def _first(program: _Program) -> tuple[_Solution, bool]:
         most = max(len(arm.costs) - 1 for arm in problem.arms)
         raise Infeasible(
             f"no budget is enough for {what} with at most {most} seeds a method: raise "
-            "plan.maximum_seeds or plan.resolve, or give runs longer than the budget more time.",
+            f"plan.maximum_seeds{' or plan.resolve' if problem.resolve is not None else ''}.",
             math.inf,
         )
     if cheapest.cost > problem.budget:
@@ -379,7 +381,7 @@ def _narrowest(program: _Program, first: _Solution) -> tuple[_Solution, bool]:
 
 
 def _spread_out(program: _Program, solution: _Solution) -> tuple[dict[str, int], dict[str, float]]:
-    """Return seeds by arm and half-widths (points) by compared arm that is kept.
+    """Return seeds by arm and half-widths by compared arm that is kept.
 
     Within a class the arms that come first get more seeds. Finished seeds that cost nothing are
     taken along.
@@ -419,7 +421,7 @@ def _check(problem: Problem) -> None:
 def curve(problem: Problem, seconds: float = 60.0) -> list[tuple[float, float]]:
     """Return points (seconds of all devices, value) of what budgets buy, cheapest first.
 
-    The value is the widest half-width in points, at its least cost; with `resolve` the number of
+    The value is the widest half-width, at its least cost; with `resolve` the number of
     methods kept, by priority, under budgets up to twice the problem's.
     """
     program = _Program(problem, seconds)

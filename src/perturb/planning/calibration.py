@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 
 from perturb import models, optim
-from perturb.config import RunSpecification
+from perturb.data.dataset import Shape
 from perturb.data.feeding import Feed
 from perturb.errors import PerturbError
 from perturb.files import read_json, write_json
-from perturb.planning.sizes import Shape
+from perturb.planning.here import calibration_file
+from perturb.train.classifier import Classifier, evaluate
 from perturb.train.determinism import (
     check_precision,
     describe_device,
     find_device,
     make_deterministic,
 )
-from perturb.train.engine import evaluate, train
+from perturb.train.driver import train
 from perturb.train.forward import Forward, forward_of
+from perturb.train.settings import TrainSettings
 
 _LEARNING_RATE = 1e-3  # the images are noise; a step takes as long whatever it learns
 _PATIENCE = 60.0  # seconds: a device that would take longer is timed on a tenth of each batch
@@ -54,64 +56,52 @@ class Calibration:
     precision: str = "float32"
     channels_last: bool = False
     compile: bool = False
-
-
-def device_here(specification: RunSpecification) -> str:
-    """Return in words the device that a run would use on this machine."""
-    return describe_device(find_device(specification.device))
+    base: str = "sgd"
 
 
 def calibrate(
-    specification: RunSpecification, shape: Shape, folder: Path, steps: int = 3
+    specification: TrainSettings, shape: Shape, folder: Path, steps: int = 3
 ) -> Calibration:
     """Return what steps of runs like `specification` take here; measured once, kept in `folder`.
 
     Three epochs of the training loop on random images of the data's shape, `steps` batches each,
     with plain SGD and with PUGD; the faster of the last two counts, the first warms up.
     """
-    device = device_here(specification)
-    slug = re.sub(r"\W+", "-", device).strip("-").lower()
-    path = folder / specification.dataset / specification.model / f"{slug}.json"
+    path = calibration_file(specification, folder)
     if path.exists():
         kept = read_json(path, "Delete the file and plan again to measure anew.")
         found = Calibration(**(kept | {"shape": Shape(**kept["shape"])}))
         if _same_work(found, specification, shape, steps):
             return found
-    found = _patiently(specification, shape, device, steps)
+    found = _patiently(specification, shape, steps)
     write_json(path, asdict(found))
     return found
 
 
-def _same_work(
-    found: Calibration, specification: RunSpecification, shape: Shape, steps: int
-) -> bool:
-    names = ("batch_size", "threads", "augment", "precision", "channels_last", "compile")
+def _same_work(found: Calibration, specification: TrainSettings, shape: Shape, steps: int) -> bool:
+    names = ("batch_size", "threads", "augment", "precision", "channels_last", "compile", "base")
     same = all(getattr(found, name) == getattr(specification, name) for name in names)
     return same and (found.shape, found.steps) == (shape, steps)
 
 
-def _patiently(
-    specification: RunSpecification, shape: Shape, device: str, steps: int
-) -> Calibration:
+def _patiently(specification: TrainSettings, shape: Shape, steps: int) -> Calibration:
     """Measure on full batches, or on a tenth of each where those would take too long."""
     batch = min(specification.batch_size, shape.train)
     start = time.perf_counter()
-    tenth = _measure(specification, shape, device, 1, -(-batch // _SHARE))
+    tenth = _measure(specification, shape, 1, -(-batch // _SHARE))
     if (time.perf_counter() - start) * _SHARE * steps > _PATIENCE:
         return replace(tenth, steps=steps)
-    return _measure(specification, shape, device, steps, batch)
+    return _measure(specification, shape, steps, batch)
 
 
-def _measure(
-    specification: RunSpecification, shape: Shape, device: str, steps: int, images: int
-) -> Calibration:
+def _measure(specification: TrainSettings, shape: Shape, steps: int, images: int) -> Calibration:
     make_deterministic(specification.threads, specification.precision)
     on = find_device(specification.device)
     check_precision(specification.precision, on)
     start = time.perf_counter()
-    smaller = replace(specification, batch_size=images)
+    smaller = msgspec.structs.replace(specification, batch_size=images)
     train_feed = _feed(smaller, shape, steps * images, on)
-    test_feed = _feed(replace(smaller, augment="none"), shape, images, on)
+    test_feed = _feed(msgspec.structs.replace(smaller, augment="none"), shape, images, on)
     feeds = {"train": train_feed, "validation": test_feed, "test": test_feed}
     shaped = (shape.num_classes, shape.image_size, shape.channels)
     model = models.build(specification.model, *shaped).to(on)
@@ -124,8 +114,14 @@ def _measure(
     start_seconds = time.perf_counter() - start
     steps_of, evaluations = {}, []
     for rule in ("sgd", "pugd"):
-        optimizer = optim.build(f"{rule}_3", model.parameters(), lr=_LEARNING_RATE, model=model)
-        outcome = train(model, optimizer, feeds, epochs=3, forward=forward)
+        optimizer = optim.build(
+            f"{rule}_3",
+            model.parameters(),
+            lr=_LEARNING_RATE,
+            base=specification.base,
+            model=model,
+        )
+        outcome = train(Classifier(model, optimizer, feeds, forward=forward))
         if len(outcome.seconds) < 3:
             raise PerturbError(
                 f"plan: calibration of {specification.model} diverged on random images. "
@@ -136,7 +132,7 @@ def _measure(
     scale = min(specification.batch_size, shape.train) / images
     evaluated = min(evaluations)
     return Calibration(
-        device=device,
+        device=describe_device(on),
         model=specification.model,
         shape=shape,
         batch_size=specification.batch_size,
@@ -152,10 +148,11 @@ def _measure(
         precision=specification.precision,
         channels_last=specification.channels_last,
         compile=specification.compile,
+        base=specification.base,
     )
 
 
-def _feed(specification: RunSpecification, shape: Shape, images: int, device: torch.device) -> Feed:
+def _feed(specification: TrainSettings, shape: Shape, images: int, device: torch.device) -> Feed:
     random = np.random.default_rng(0)
     size = (images, shape.image_size, shape.image_size, shape.channels)
     return Feed(

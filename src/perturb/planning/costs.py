@@ -5,19 +5,25 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from scipy.optimize import nnls
 
-from perturb.config import RunSpecification
+from perturb import studies
 from perturb.errors import PerturbError
-from perturb.names import format, parse
-from perturb.planning.calibration import Calibration
-from perturb.planning.gradients import evaluations
-from perturb.planning.recorded import FinishedRun
+from perturb.planning.recorded import FinishedRun, cost_of
 from perturb.planning.sizes import RunSize
+from perturb.runs import Specification
+from perturb.train.settings import TrainSettings
 
-# What a run's seconds depend on, beside its method, device, data set and model.
+if TYPE_CHECKING:
+    from perturb.planning.calibration import Calibration
+    from perturb.planning.units import UnitCost
+
+# What a classifier's seconds depend on, beside its method, device, data set and model.
 _WORK = (
     "batch_size",
     "threads",
@@ -27,76 +33,92 @@ _WORK = (
     "precision",
     "channels_last",
     "compile",
+    "base",
 )
 
 
 @dataclass(frozen=True)
 class DeviceCost:
-    """What runs of one data set and model take on one kind of device.
+    """What runs of one study, data set and model take on one kind of device.
 
-    Seconds of a run: `start + per_epoch * epochs + per_gradient * gradient evaluations`, or what
-    finished runs of its own method took (`measured`, by canonical name). `source` says in words
-    where the numbers come from.
+    Seconds of a run: `start + per_epoch * epochs + per_unit * count`, where `count` is its cost in
+    its study's unit, or what finished runs of its own method took (`measured`, by canonical name).
+    `source` says in words where the numbers come from.
     """
 
     device: str
     start: float
     per_epoch: float
-    per_gradient: float
+    per_unit: float
     measured: Mapping[str, float]
     source: str
 
-    def seconds(self, method: str, gradients: float) -> float:
-        """Return the seconds of a run of `method`, which computes so many batch gradients."""
-        parsed = parse(method)
-        own = self.measured.get(format(parsed))
+    def seconds(self, method: str, epochs: int, count: float) -> float:
+        """Return the seconds of a run of `method`, which costs `count` units."""
+        own = self.measured.get(studies.canonical(method))
         if own is not None:
             return self.start + own
-        return self.start + self.per_epoch * parsed.epochs + self.per_gradient * gradients
+        return self.start + self.per_epoch * epochs + self.per_unit * count
 
 
-def from_runs(
-    runs: Iterable[FinishedRun], specification: RunSpecification
-) -> dict[str, DeviceCost]:
+@dataclass(frozen=True)
+class Work:
+    """What a run of a method is: epochs, cost, and how that is known: exact, measured, at most."""
+
+    epochs: int
+    count: float
+    known: str
+    unit: str
+
+
+def from_runs(runs: Iterable[FinishedRun], specification: Specification) -> dict[str, DeviceCost]:
     """Return the cost by device that finished runs of the same work show; unfinished ones do not.
 
-    Non-negative least squares over the runs' totals. Where all of them compute about as many
-    gradients an epoch, an epoch's own share cannot be told and all is put on the gradients.
+    Non-negative least squares over the runs' totals. Where all of them do about as much work an
+    epoch, an epoch's own share cannot be told and all is put on the work; so where a run is no
+    classifier's training, whose epochs are evaluated.
     """
+    trained = isinstance(specification, TrainSettings)
     of_device: dict[str, list[FinishedRun]] = {}
     for run in runs:
-        # What a record does not name yet was as the default is.
-        then = {key: run.settings.get(key, getattr(RunSpecification, key)) for key in _WORK}
-        same = all(then[key] == _plain(specification, key) for key in _WORK)
-        if same and run.seconds and run.accuracy is not None:
+        same = _same_work(run, specification) if trained else run.same_settings
+        if same and run.seconds and run.last is not None:
             of_device.setdefault(run.device, []).append(run)
-    return {device: _fit(device, found) for device, found in sorted(of_device.items())}
+    return {device: _fit(device, found, trained) for device, found in sorted(of_device.items())}
 
 
-def _plain(specification: RunSpecification, key: str) -> object:
-    """Return a setting as a record has it: the limit as a mapping."""
-    value = getattr(specification, key)
-    return vars(value) if key == "limit" and value else value
+def _same_work(run: FinishedRun, specification: TrainSettings) -> bool:
+    """Whether a run's seconds tell of those of runs like `specification`."""
+    today, before = specification.settings(), _defaults()
+    # What a record does not name yet was as the default is.
+    return all(run.settings.get(key, before[key]) == today[key] for key in _WORK)
 
 
-def _fit(device: str, runs: Sequence[FinishedRun]) -> DeviceCost:
-    work = np.array([[run.epochs, run.gradient_evaluations] for run in runs], dtype=float)
+@lru_cache
+def _defaults() -> dict[str, object]:
+    return {field.name: field.default for field in msgspec.structs.fields(TrainSettings)}
+
+
+def _fit(device: str, runs: Sequence[FinishedRun], trained: bool) -> DeviceCost:
+    work = np.array([[run.epochs, run.cost] for run in runs], dtype=float)
     seconds = np.array([run.seconds for run in runs])
     ratio = work[:, 1] / work[:, 0]
-    if np.ptp(ratio) < 0.1 * ratio.mean():
+    if not trained or np.ptp(ratio) < 0.1 * ratio.mean():
         work[:, 0] = 0
-    per_epoch, per_gradient = nnls(work, seconds)[0]
+    # Units may be floating-point operations, 1e12 of them.
+    scale = 1.0 if trained else work[:, 1].max() or 1.0
+    per_epoch, per_scale = nnls(work / [1.0, scale], seconds)[0]
     own: dict[str, list[float]] = {}
     for run in runs:
-        own.setdefault(format(parse(run.method)), []).append(run.seconds)
+        own.setdefault(studies.canonical(run.run.method), []).append(run.seconds)
     starts = [run.start_seconds for run in runs if run.start_seconds is not None]
     return DeviceCost(
         device=device,
         start=statistics.median(starts) if starts else 0.0,
         per_epoch=float(per_epoch),
-        per_gradient=float(per_gradient),
+        per_unit=float(per_scale / scale),
         measured={method: statistics.mean(values) for method, values in own.items()},
-        source=f"{len(runs)} finished runs",
+        source="1 finished run" if len(runs) == 1 else f"{len(runs)} finished runs",
     )
 
 
@@ -110,27 +132,37 @@ def from_calibration(found: Calibration, size: RunSize) -> DeviceCost:
         device=found.device,
         start=found.start_seconds,
         per_epoch=rest + size.evaluation_batches * found.evaluation_batch,
-        per_gradient=gradient,
+        per_unit=gradient,
         measured={},
         source=f"calibration of a few steps of {found.images} images",
     )
 
 
-def gradients_of(method: str, size: RunSize, runs: Iterable[FinishedRun]) -> tuple[float, str]:
-    """Return the gradient evaluations of a run and how they are known: exact, measured, at most.
+def from_unit(found: UnitCost) -> DeviceCost:
+    """Return the cost that a study's own measurement comes to."""
+    source = f"calibration of a small run, by {found.unit}"
+    return DeviceCost(found.device, 0.0, 0.0, found.seconds, {}, source)
+
+
+def work_of(specification: Specification, steps: int, runs: Iterable[FinishedRun]) -> Work:
+    """Return what a run is; `steps` of an epoch, 0 where it trains no classifier.
 
     A method that decides as it trains is measured where a run of it finished.
     """
-    parsed = parse(method)
-    counted = evaluations(parsed, size.steps)
-    if counted.exact:
-        return counted.count, "exact"
-    own = [
-        run.gradient_evaluations
-        for run in runs
-        if run.current and run.accuracy is not None and parse(run.method) == parsed
-    ]
-    return (statistics.mean(own), "measured") if own else (counted.count, "at most")
+    method = specification.method
+    cost = cost_of(specification, steps)
+    epochs = studies.get(specification.study).epochs(method)
+    own: list[float] = []
+    if not cost.exact:
+        own = [
+            run.cost
+            for run in runs
+            if run.current and run.counted and run.last is not None
+            if studies.canonical(run.run.method) == studies.canonical(method)
+        ]
+    if own:
+        return Work(epochs, statistics.mean(own), "measured", cost.unit)
+    return Work(epochs, cost.count, "exact" if cost.exact else "at most", cost.unit)
 
 
 def watts(device: str, threads: int, table: Mapping[str, float]) -> float:

@@ -1,4 +1,4 @@
-"""How wide an interval so many seeds give, and which differences they can show."""
+"""How wide an interval a number of seeds gives, and which differences it can show."""
 
 from __future__ import annotations
 

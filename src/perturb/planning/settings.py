@@ -17,7 +17,8 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 class Settings:
     """The config's part on planning; `config/schema.yaml` says what each means.
 
-    `budget` and `wall_time` are seconds, `noise_floor` and `resolve` percentage points.
+    `budget` and `wall_time` are seconds; `noise_floor` and `resolve` are in the unit in which a
+    chapter's measure shows differences: percentage points for accuracies.
     """
 
     target: str = ""

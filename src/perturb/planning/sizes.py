@@ -5,50 +5,49 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from perturb.config import RunSpecification
+from perturb import studies
+from perturb.config import Config
+from perturb.data import registry
+from perturb.data.dataset import Shape
+from perturb.data.image_folder import ImageFolder
 from perturb.data.prepared import VALIDATION_SHARE, read_manifest
+from perturb.data.variants import base_name
 from perturb.errors import PerturbError
-from perturb.names import parse
-from perturb.train.history import BATCH_SERIES
+from perturb.runs import Specification
+from perturb.train.settings import TrainSettings
 
 _EPOCH_ROW = 420  # bytes of a line of epochs.csv and of timing.csv, seen on the digits
 _RECORD = 5_000  # bytes of record.json
+# What a classifier notes of each training batch: loss, norm of the gradient and of the
+# perturbation (perturb.train.classifier).
+_TRAINING_SERIES = 3
+_WITHOUT_WEIGHTS = 40_000  # bytes of a run that trains no classifier, seen on small toys
 
 
-@dataclass(frozen=True)
-class Shape:
-    """A data set as a model sees it: images of each split, classes, pixels a side, channels."""
+def shape_of(dataset: str, results: Path, config: Config) -> Shape:
+    """Return a data set's shape: that of its manifest, or else of its source.
 
-    train: int
-    test: int
-    num_classes: int
-    image_size: int
-    channels: int
-
-
-# The official distributions, for a plan that is made before the data is there.
-OFFICIAL = {
-    "digits": Shape(1_437, 360, 10, 8, 1),
-    "cifar10": Shape(50_000, 10_000, 10, 32, 3),
-    "cifar100": Shape(50_000, 10_000, 100, 32, 3),
-    "fashion_mnist": Shape(60_000, 10_000, 10, 28, 1),
-}
-
-
-def shape_of(dataset: str, results: Path) -> Shape:
-    """Return a data set's shape: that of its manifest, or else of its official distribution."""
-    path = results / "data" / f"{dataset}.manifest.json"
-    if path.exists():
-        described = read_manifest(path)
-        counts = described["counts"]
-        keys = ("num_classes", "image_size", "channels")
-        return Shape(counts["train"], counts["test"], *(described[key] for key in keys))
-    if dataset not in OFFICIAL:
+    That is its official distribution, or a user's folder of images, whose files are counted. Noise
+    changes no shape: a variant that is not prepared has that of its base.
+    """
+    for name in (dataset, base_name(dataset)):
+        path = results / "data" / f"{name}.manifest.json"
+        if path.exists():
+            described = read_manifest(path)
+            counts = described["counts"]
+            keys = ("num_classes", "image_size", "channels")
+            return Shape(counts["train"], counts["test"], *(described[key] for key in keys))
+    base = base_name(dataset)
+    folder = config.values.get("image_folders", {}).get(base)
+    if folder:
+        return ImageFolder(name=base, folder=Path(folder).expanduser()).counted()
+    official = registry.shape(dataset)
+    if official is None:
         raise PerturbError(
             f"plan: the size of data set '{dataset}' is not known before it is prepared. "
-            f"Run `snakemake -- {path}` first."
+            f"Run `snakemake -- {results / 'data' / dataset}.manifest.json` first."
         )
-    return OFFICIAL[dataset]
+    return official
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class RunSize:
     evaluation_batches: int
 
 
-def size_of(specification: RunSpecification, shape: Shape) -> RunSize:
+def size_of(specification: TrainSettings, shape: Shape) -> RunSize:
     """Return the size of a run; where test plays validation it is evaluated once an epoch."""
     held_out = round(VALIDATION_SHARE * shape.train) if specification.protocol == "holdout" else 0
     train, validation, test = shape.train - held_out, held_out or shape.test, shape.test
@@ -77,15 +76,29 @@ def size_of(specification: RunSpecification, shape: Shape) -> RunSize:
     return RunSize(batches(train), batches(validation), batches(test), evaluated)
 
 
-def bytes_of(specification: RunSpecification, size: RunSize, weights: int) -> int:
+def steps_of(specification: Specification, results: Path, config: Config) -> int:
+    """Return the training steps of an epoch; 0 where the run trains no classifier."""
+    if not isinstance(specification, TrainSettings):
+        return 0
+    return size_of(specification, shape_of(specification.dataset, results, config)).steps
+
+
+def bytes_of(specification: TrainSettings, size: RunSize, weights: int) -> int:
     """Return the bytes of a run's folder, from those of one file of its weights.
 
     Last and best weights and the checkpoints; every batch's losses and norms as float64; a row an
     epoch. Within a few percent (tests/planning).
     """
-    epochs = parse(specification.method).epochs
+    epochs = studies.get(specification.study).epochs(specification.method)
     every = specification.checkpoint_every
     checkpoints = epochs // every if every else 0
-    of_training = [name for name in BATCH_SERIES if not name.startswith(("validation", "test"))]
-    an_epoch = size.steps * len(of_training) + size.validation_batches + size.test_batches
+    an_epoch = size.steps * _TRAINING_SERIES + size.validation_batches + size.test_batches
     return weights * (2 + checkpoints) + epochs * (8 * an_epoch + _EPOCH_ROW) + _RECORD
+
+
+def bytes_without_weights(finished: list[int]) -> int:
+    """Return the bytes of a run's folder where no classifier is trained.
+
+    Those of finished ones, by their mean; without any a constant, right within a factor of a few.
+    """
+    return round(sum(finished) / len(finished)) if finished else _WITHOUT_WEIGHTS

@@ -1,4 +1,4 @@
-"""What a target costs: runs, gradient evaluations, time and energy by kind of device, disk."""
+"""What a target costs: runs, their work, time and energy by kind of device, disk."""
 
 from __future__ import annotations
 
@@ -7,53 +7,79 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from perturb.config import Config, RunSpecification
+from perturb import studies
+from perturb.config import Config
 from perturb.errors import PerturbError
-from perturb.planning.calibration import Calibration, calibrate, device_here
 from perturb.planning.costs import (
     DeviceCost,
+    Work,
     from_calibration,
     from_runs,
-    gradients_of,
+    from_unit,
     watts,
+    work_of,
 )
-from perturb.planning.recorded import FinishedRun, finished_runs
+from perturb.planning.here import device_here
+from perturb.planning.recorded import FinishedRun, Group, finished_runs
 from perturb.planning.settings import Settings, byte_size, duration
-from perturb.planning.sizes import RunSize, bytes_of, shape_of, size_of
-from perturb.planning.targets import Run, Target
-
-Key = tuple[str, str, str]
+from perturb.planning.sizes import (
+    RunSize,
+    bytes_of,
+    bytes_without_weights,
+    shape_of,
+    size_of,
+)
+from perturb.planning.targets import Target
+from perturb.planning.units import unit_cost
+from perturb.runs import LAST, Run, Specification
+from perturb.train.settings import TrainSettings
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Runs of one data set and model: how large they are, what is there, what they cost where."""
+    """Runs of one study, data set and model: what is there, what they are, what they cost where.
 
+    `size` is None where no classifier is trained. `works` by method in its one spelling.
+    """
+
+    study: str
     dataset: str
     model: str
-    size: RunSize
+    size: RunSize | None
     threads: int
     weights_bytes: int
     finished: tuple[FinishedRun, ...]
     devices: Mapping[str, DeviceCost]
+    works: Mapping[str, Work]
+
+    def work(self, method: str) -> Work:
+        """Return what a run of a method is, however it is spelled."""
+        return self.works[studies.canonical(method)]
 
     def seconds(self, method: str, device: str) -> int:
         """Return the whole seconds of a run on a device, 1 or more."""
-        gradients, _ = gradients_of(method, self.size, self.finished)
-        return max(1, math.ceil(self.devices[device].seconds(method, gradients)))
+        work = self.work(method)
+        return max(1, math.ceil(self.devices[device].seconds(method, work.epochs, work.count)))
+
+    def bytes(self, specification: Specification) -> int:
+        """Return the bytes of a run's folder."""
+        if self.size is None or not isinstance(specification, TrainSettings):
+            return bytes_without_weights([run.bytes for run in self.finished if run.current])
+        return bytes_of(specification, self.size, self.weights_bytes)
 
 
 @dataclass(frozen=True)
 class MethodCost:
-    """A method's runs: how many are finished and to do; of each to do its gradients and bytes."""
+    """A method's runs: how many are finished and to do; of each its work, of all to do the bytes.
 
-    dataset: str
-    model: str
+    `group` is the workload that it is of.
+    """
+
+    group: Group
     method: str
     done: int
     todo: int
-    gradients: float
-    known: str
+    work: Work
     bytes: int
 
 
@@ -62,7 +88,7 @@ class Survey:
     """A target's cost. `here` is this machine's device in words."""
 
     target: Target
-    workloads: Mapping[tuple[str, str], Workload]
+    workloads: Mapping[Group, Workload]
     methods: tuple[MethodCost, ...]
     done_bytes: int
     here: str
@@ -74,9 +100,14 @@ class Survey:
         known = {device for work in self.workloads.values() for device in work.devices}
         return sorted(known, key=lambda device: (device != self.here, device))
 
+    @property
+    def units(self) -> list[str]:
+        """The units that its runs' work is counted in, in the order of the methods."""
+        return list(dict.fromkeys(method.work.unit for method in self.methods))
+
     def seconds(self, method: MethodCost, device: str) -> int | None:
         """Return a run's seconds on a device, None where nothing is known."""
-        work = self.workloads[method.dataset, method.model]
+        work = self.workloads[method.group]
         return work.seconds(method.method, device) if device in work.devices else None
 
 
@@ -84,75 +115,94 @@ def survey(
     target: Target, config: Config, settings: Settings, results: Path, benchmarks: Path
 ) -> Survey:
     """Return what `target` costs; calibrates where no run tells of this machine's device."""
-    studies = dict.fromkeys((dataset, model) for dataset, model, _, _ in target.runs)
-    runs = finished_runs(results, benchmarks, config, studies)
-    workloads, here = {}, ""
-    for dataset, model in studies:
-        method = next(run[2] for run in target.runs if run[:2] == (dataset, model))
-        specification = config.run(dataset, model, method, 0)
-        here = device_here(specification)
-        own = [run for run in runs if (run.dataset, run.model) == (dataset, model)]
-        workloads[dataset, model] = _workload(specification, own, settings, results, benchmarks)
-    done = {run.key: run for run in runs if run.current}
-    by_method: dict[Key, list[Run]] = {}
-    for run in target.runs:
-        by_method.setdefault(run[:3], []).append(run)
+    specified = {run: studies.specification(config, run) for run in target.runs}
+    folders = dict.fromkeys((run.dataset, run.model) for run in target.runs)
+    finished = finished_runs(results, benchmarks, config, folders)
+    of_group: dict[Group, list[Specification]] = {}
+    for run, specification in specified.items():
+        group = (specification.study, run.dataset, run.model)
+        of_group.setdefault(group, []).append(specification)
+    workloads = {
+        group: _workload(
+            specifications,
+            [run for run in finished if run.group == group],
+            config,
+            settings,
+            results,
+            benchmarks,
+        )
+        for group, specifications in of_group.items()
+    }
+    done = {run.run: run for run in finished if run.current}
+    by_method: dict[tuple[Group, str], list[Run]] = {}
+    for run, specification in specified.items():
+        group = (specification.study, run.dataset, run.model)
+        by_method.setdefault((group, run.method), []).append(run)
     return Survey(
         target=target,
         workloads=workloads,
         methods=tuple(
-            _method(workloads[key[:2]], key[2], asked, done, config)
-            for key, asked in by_method.items()
+            _method(workloads[group], method, {run: specified[run] for run in asked}, done)
+            for (group, method), asked in by_method.items()
         ),
         done_bytes=sum(done[run].bytes for run in target.runs if run in done),
-        here=here,
+        here=device_here(next(iter(specified.values()))) if specified else "",
         power=settings.device_power_watts,
     )
 
 
 def _workload(
-    specification: RunSpecification,
+    specifications: Sequence[Specification],
     runs: Sequence[FinishedRun],
+    config: Config,
     settings: Settings,
     results: Path,
     benchmarks: Path,
 ) -> Workload:
-    shape = shape_of(specification.dataset, results)
-    size = size_of(specification, shape)
-    devices = from_runs(runs, specification)
-    calibrated: Calibration | None = None
-    if device_here(specification) not in devices:
+    one = specifications[0]
+    size, weights = None, 0
+    if isinstance(one, TrainSettings):
+        size = size_of(one, shape_of(one.dataset, results, config))
+    steps = size.steps if size else 0
+    works = {found.method: work_of(found, steps, runs) for found in specifications}
+    devices = from_runs(runs, one)
+    if device_here(one) not in devices:
         folder = benchmarks / "calibration"
-        calibrated = calibrate(specification, shape, folder, settings.calibration_steps)
-        devices[calibrated.device] = from_calibration(calibrated, size)
-    folder = results / "runs" / specification.dataset / specification.model
-    weights = next((p.stat().st_size for p in folder.glob("*/*/last.safetensors")), 0)
+        if isinstance(one, TrainSettings):
+            from perturb.planning.calibration import calibrate  # imports torch
+
+            shape = shape_of(one.dataset, results, config)
+            measured = calibrate(one, shape, folder, settings.calibration_steps)
+            found, weights = from_calibration(measured, size), measured.weights_bytes
+        else:
+            largest = max(specifications, key=lambda one: works[one.method].count)
+            found = from_unit(unit_cost(largest, folder))
+        devices[found.device] = found
+    kept = (results / "runs" / one.dataset / one.model).glob(f"*/*/{LAST}")
     return Workload(
-        dataset=specification.dataset,
-        model=specification.model,
+        study=one.study,
+        dataset=one.dataset,
+        model=one.model,
         size=size,
-        threads=specification.threads,
-        weights_bytes=calibrated.weights_bytes if calibrated else weights,
+        threads=one.threads,
+        weights_bytes=weights or next((path.stat().st_size for path in kept), 0),
         finished=tuple(runs),
         devices=devices,
+        works=works,
     )
 
 
 def _method(
-    work: Workload, method: str, asked: Sequence[Run], done: Mapping[Run, object], config: Config
+    work: Workload, method: str, asked: Mapping[Run, Specification], done: Mapping[Run, FinishedRun]
 ) -> MethodCost:
     todo = [run for run in asked if run not in done]
-    gradients, known = gradients_of(method, work.size, work.finished)
-    left = [bytes_of(config.run(*run), work.size, work.weights_bytes) for run in todo]
     return MethodCost(
-        dataset=work.dataset,
-        model=work.model,
+        group=(work.study, work.dataset, work.model),
         method=method,
         done=len(asked) - len(todo),
         todo=len(todo),
-        gradients=gradients,
-        known=known,
-        bytes=sum(left),
+        work=work.work(method),
+        bytes=sum(work.bytes(asked[run]) for run in todo),
     )
 
 
@@ -180,47 +230,66 @@ def text(found: Survey) -> str:
     """Return the cost in lines: a table of the methods, then the sums."""
     methods = found.methods
     done, todo = sum(m.done for m in methods), sum(m.todo for m in methods)
-    gradients = sum(m.todo * m.gradients for m in methods)
-    bounded = sum(m.todo * m.gradients for m in methods if m.known == "at most")
-    of_bounds = f", of them {bounded:,.0f} an upper bound" if bounded else ""
     disk = f"{byte_size(sum(m.bytes for m in methods))} to come"
-    lines = [
-        *_method_lines(found),
-        "",
-        f"target                {found.target.path}",
-        f"runs                  {done + todo}: {done} finished, {todo} to do",
-        f"gradient evaluations  {gradients:,.0f} to do{of_bounds}",
-        f"disk                  {disk}, {byte_size(found.done_bytes)} there",
-    ]
+    facts = {
+        "target": found.target.path,
+        "runs": f"{done + todo}: {done} finished, {todo} to do",
+        **{unit: _work_to_do(found, unit) for unit in found.units},
+        "disk": f"{disk}, {byte_size(found.done_bytes)} there",
+    }
+    width = max(map(len, facts)) + 2
+    lines = [*_method_lines(found), ""]
+    lines += [f"{name:{width}}{fact}" for name, fact in facts.items()]
     lines += [_device_line(found, device) for device in found.devices]
-    lines.append("Only training runs are counted: no landscapes, tables or figures.")
+    lines.append("Only runs are counted: no landscapes, tables or figures.")
     return "\n".join(lines)
 
 
+def _work_to_do(found: Survey, unit: str) -> str:
+    """Return the work that is to do in one unit, and how much of it is an upper bound."""
+    of_unit = [method for method in found.methods if method.work.unit == unit]
+    count = sum(m.todo * m.work.count for m in of_unit)
+    bounded = sum(m.todo * m.work.count for m in of_unit if m.work.known == "at most")
+    return f"{_count(count)} to do" + (
+        f", of them {_count(bounded)} an upper bound" if bounded else ""
+    )
+
+
+def _count(value: float) -> str:
+    """Write a count for a reader: `3,600`, from 1e9 on `3.6e+09`."""
+    return f"{value:,.0f}" if value < 1e9 else f"{value:.3g}"
+
+
 def _method_lines(found: Survey) -> list[str]:
-    width = max(len(_name(found, m)) for m in found.methods)
-    header = f"{'method':{width}}  finished  to do  gradients a run             time a run"
-    lines = [header]
-    for method in found.methods:
-        seconds = found.seconds(method, found.here)
+    names = [_name(found, method) for method in found.methods]
+    width, units = max(map(len, [*names, "method"])), found.units
+    what = f"{units[0]} a run" if len(units) == 1 else "work a run"
+    wide = max(len(what), 15)
+    lines = [f"{'method':{width}}  finished  to do  {what:>{wide}}             time a run"]
+    for name, method in zip(names, found.methods, strict=True):
+        seconds, work = found.seconds(method, found.here), method.work
         lines.append(
-            f"{_name(found, method):{width}}  {method.done:8}  {method.todo:5}  "
-            f"{method.gradients:15,.0f} {method.known:8}  "
-            f"{duration(seconds) if seconds else 'unknown':>12}"
+            f"{name:{width}}  {method.done:8}  {method.todo:5}  {_count(work.count):>{wide}} "
+            f"{work.known:8}  {duration(seconds) if seconds else 'unknown':>12}"
+            + (f"  {work.unit}" if len(units) > 1 else "")
         )
     return lines
 
 
 def _name(found: Survey, method: MethodCost) -> str:
-    return method.method if len(found.workloads) == 1 else f"{method.dataset} {method.method}"
+    """Return a method's name, below its data set and model where there are several."""
+    if len(found.workloads) == 1:
+        return method.method
+    _, dataset, model = method.group
+    several = len({group[:2] for group in found.workloads}) < len(found.workloads)
+    return f"{dataset} {model} {method.method}" if several else f"{dataset} {method.method}"
 
 
 def _device_line(found: Survey, device: str) -> str:
     """Return time and energy of what is to do on one kind of device, and how they are known."""
     seconds, joules, unknown = 0.0, 0.0, 0
     for method in found.methods:
-        each = found.seconds(method, device)
-        work = found.workloads[method.dataset, method.model]
+        each, work = found.seconds(method, device), found.workloads[method.group]
         if each is None:
             unknown += method.todo
             continue

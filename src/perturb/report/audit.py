@@ -38,6 +38,7 @@ def render(audit: Audit, pictures: Mapping[str, Path], results: Path) -> str:
             name=audit.plan.name,
             results=results.as_posix(),
             summary=words.summary(audit),
+            configuration=audit.configuration if audit.guessed else "",
             headlines=words.claims_tables(headlines, audit),
             others=words.claims_tables(others, audit),
             comparisons=len(audit.claims),

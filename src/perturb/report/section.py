@@ -6,13 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from perturb.analysis.formats import escape, prose
-from perturb.analysis.ranking import caption
+from perturb.analysis.printers import prose
 from perturb.files import write_text
-from perturb.report.gradients import GradientsSection
-from perturb.report.material import Chapter, Picture, Ranking
-from perturb.report.results import Results
-from perturb.report.sentences import findings, what_was_run
+from perturb.report.reading import Picture, Section, sections
+from perturb.study import Chapter
 
 _HEAD = r"""% Made by perturb; edit nothing here, rerun instead.
 % Alone: latexmk -pdf section.tex. In a paper: load booktabs, longtable, array, graphicx, then
@@ -35,86 +32,66 @@ _HEAD = r"""% Made by perturb; edit nothing here, rerun instead.
 """
 
 
-def write(results: Results, path: str | Path) -> None:
-    """Write the results section to `path`."""
-    write_text(path, render(results, Path(path).parent))
+def write(chapters: Sequence[Chapter], path: str | Path) -> None:
+    """Write the results section of the results that `path` lies in."""
+    write_text(path, render(chapters, Path(path).parent))
 
 
-def render(results: Results, folder: Path) -> str:
-    """Return the results section; tables and figures are named relative to `folder`."""
-    parts = [
-        _HEAD,
-        r"\section{Results}",
-        "",
-        *([_ranking(results.ranking, results.chapters, folder)] if results.ranking else []),
-        *(_chapter(chapter, folder) for chapter in results.chapters),
-        *(_gradients(study, folder) for study in results.studies),
-        r"\perturbend",
-        "",
-    ]
-    return "\n".join(parts)
+def render(chapters: Sequence[Chapter], results: Path, folder: Path | None = None) -> str:
+    """Return the results section of the chapters that are asked for, in their order.
+
+    Tables and figures below `results` are named relative to `folder`, by default `results`.
+    """
+    found = sections(chapters, results)
+    parts = [_HEAD, r"\section{Results}", ""]
+    parts += [_chapter(section, folder or results) for section in found]
+    return "\n".join([*parts, r"\perturbend", ""])
 
 
-def _ranking(ranking: Ranking, chapters: Sequence[Chapter], folder: Path) -> str:
-    study = chapters[0].table.plan["study"]
+def _chapter(section: Section, folder: Path) -> str:
+    chapter, words = section.chapter, section.words
+    smoke = ["Smoke run, not a result of the study."] if _unsaid(section) else []
     lines = [
-        rf"\subsection{{All data sets}}\label{{sec:{study}-ranking}}",
-        prose(caption(ranking.frame)),
-        rf"\input{{\perturbresults/tables/{study}_ranking.tex}}",
-        _figure(ranking.picture, folder, study),
+        rf"\subsection{{{prose(words.heading)}}}\label{{sec:{chapter.name}}}",
+        *(prose(text) for text in [*smoke, words.what]),
     ]
-    return "\n".join(lines)
-
-
-def _chapter(chapter: Chapter, folder: Path) -> str:
-    table = chapter.table
-    label = f"{table.plan['study']}-{chapter.dataset}"
-    warnings = [rf"\item {prose(warning)}" for warning in table.warnings]
-    lines = [
-        rf"\subsection{{{escape(chapter.dataset)}}}\label{{sec:{label}}}",
-        prose(what_was_run(table)),
-    ]
-    if warnings:
-        lines += [r"\paragraph{What limits these numbers}", r"\begin{itemize}", *warnings]
-        lines.append(r"\end{itemize}")
-    lines += [r"\paragraph{Findings}", *(prose(text) for text in findings(table))]
-    lines += [rf"Table~\ref{{tab:{label}}} has all methods.", ""]
-    lines += [rf"\input{{\perturbresults/tables/{chapter.dataset}.tex}}", ""]
-    if chapter.landscapes is not None:
-        lines += [rf"\input{{\perturbresults/tables/landscape_{chapter.dataset}.tex}}", ""]
-    lines += [_figure(picture, folder, label) for picture in chapter.pictures if picture.pdf]
+    if words.warnings:
+        lines += [r"\paragraph{What limits these numbers}", *_items(words.warnings)]
+    if words.findings:
+        lines += [r"\paragraph{Findings}", *(prose(text) for text in words.findings)]
+    stems = [chapter.stem(part) for part in chapter.tables]
+    if stems:
+        lines += [rf"Table~\ref{{tab:{stems[0]}}} has all numbers.", ""]
+    for part in section.parts:
+        if part.kind == "table":
+            path = _relative(section.table(part, "tex"), folder)
+            lines += [rf"\input{{\perturbresults/{path}}}", ""]
+        else:
+            lines.append(_figure(section.picture(part), folder, chapter.name))
     return "\n".join([*lines, r"\clearpage", ""])
 
 
-def _gradients(study: GradientsSection, folder: Path) -> str:
-    ours = [f"{claim}: {verdict}. Ours: {numbers}." for claim, verdict, numbers, _ in study.claims]
-    smoke = ["Smoke run, not a result of the study."] if study.smoke else []
-    lines = [
-        rf"\subsection{{{_tex(study.heading)}}}\label{{sec:{study.name}}}",
-        *(_tex(text) for text in [*smoke, study.what]),
-        r"\paragraph{What the lab log says, and what comes out}",
-        r"\begin{itemize}",
-        *(rf"\item {_tex(text)}" for text in ours),
-        r"\end{itemize}",
-        rf"\input{{\perturbresults/tables/{study.name}.tex}}",
-        "",
-        *(_figure(picture, folder, study.name) for picture in study.pictures if picture.pdf),
-    ]
-    return "\n".join([*lines, r"\clearpage", ""])
+def _unsaid(section: Section) -> bool:
+    """Return whether a smoke run's words do not say themselves that it is one."""
+    return section.chapter.scale == "smoke" and not section.words.what.startswith("Smoke run")
 
 
-def _tex(text: str) -> str:
-    return escape(text).replace("≠", r"$\neq$")
+def _items(texts: Sequence[str]) -> list[str]:
+    items = [rf"\item {prose(text)}" for text in texts]
+    return [r"\begin{itemize}", *items, r"\end{itemize}"]
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def _figure(picture: Picture, folder: Path, label: str) -> str:
-    path = Path(os.path.relpath(picture.pdf, folder)).as_posix()
     return "\n".join(
         [
             r"\begin{figure}[htbp]\centering",
             rf"\includegraphics[width=\linewidth,height=0.82\textheight,keepaspectratio]"
-            rf"{{\perturbresults/{path}}}",
-            rf"\caption{{\textbf{{{escape(picture.title)}.}} {prose(picture.caption)}}}",
+            rf"{{\perturbresults/{_relative(picture.pdf, folder)}}}",
+            rf"\caption{{\textbf{{{prose(picture.title)}.}} {prose(picture.caption)}}}",
             rf"\label{{fig:{label}-{picture.name.replace('_', '-')}}}",
             r"\end{figure}",
             "",

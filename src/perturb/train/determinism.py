@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import torch
 
 import perturb
 from perturb.errors import PerturbError
+from perturb.machine import describe_cpu
 
 
 def make_deterministic(threads: int, precision: str = "float32") -> None:
     """Fix this process's CPU threads and let PyTorch use deterministic algorithms only.
 
-    `precision` "tf32" lets a GPU's matrix products and convolutions round their inputs to it.
+    `precision`: as `set_precision` has it.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
@@ -26,6 +26,11 @@ def make_deterministic(threads: int, precision: str = "float32") -> None:
     # Filling fresh tensors hides reads of uninitialised memory; it costs a tenth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
+    set_precision(precision)
+
+
+def set_precision(precision: str) -> None:
+    """Let a GPU's matrix products and convolutions round their inputs to `tf32`, or forbid it."""
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
@@ -64,7 +69,7 @@ def describe_device(device: torch.device) -> str:
     """Return the device in words, the same for every machine of its kind."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({_cpu_name()})"
+    return describe_cpu()
 
 
 def versions(device: torch.device) -> dict[str, str]:
@@ -80,12 +85,3 @@ def versions(device: torch.device) -> dict[str, str]:
         found["cuda"] = str(torch.version.cuda)
         found["cudnn"] = str(torch.backends.cudnn.version())
     return found
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()

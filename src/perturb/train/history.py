@@ -1,79 +1,53 @@
-"""What a run records: every batch loss, and a row an epoch made from them."""
+"""What a run records: one row per epoch, and every batch's numbers."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-BATCH_SERIES = (
-    "train_loss",
-    "gradient_norm",
-    "perturbation_norm",
-    "validation_loss",
-    "test_loss",
-)
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One pass over a split: batch losses [batches] in nats, their images' mean, the accuracy."""
-
-    batch_losses: np.ndarray
-    loss: float
-    accuracy: float
-
-
-@dataclass
 class History:
-    """Rows of `epochs.csv` and arrays of `batches.npz`, growing by an epoch at a time."""
+    """Rows of `epochs.csv` and arrays of `batches.npz`, growing by an epoch at a time.
 
-    rows: list[dict[str, float]] = field(default_factory=list)
-    batches: dict[str, list[np.ndarray]] = field(
-        default_factory=lambda: {name: [] for name in BATCH_SERIES}
-    )
+    `series` are the names of the arrays, in their order in the file; `batches` has an array for
+    each epoch of each.
+    """
 
-    def add(
+    def __init__(
         self,
-        settings: dict[str, float],
-        splits: dict[str, Evaluation],
-        gradient_norms: np.ndarray,
-        perturbation_norms: np.ndarray,
-        gradient_evaluations: int,
+        series: Iterable[str],
+        rows: Iterable[dict[str, Any]] = (),
+        batches: Mapping[str, Iterable[np.ndarray]] | None = None,
     ) -> None:
-        """Add an epoch.
+        self.rows = list(rows)
+        self.batches = {name: list(batches[name]) if batches else [] for name in series}
 
-        Args:
-            settings: epoch, learning_rate, radius, scale, perturbing.
-            splits: `train`, `validation` and `test`, all at the weights before each update (train)
-                or at the epoch's end (the others).
-            gradient_norms, perturbation_norms: norm(g) and norm(e) of each step.
-            gradient_evaluations: batch gradients computed since the run began.
+    def add(self, row: Mapping[str, Any], series: Mapping[str, np.ndarray]) -> None:
+        """Add an epoch: its row, and of each series its array [batches].
+
+        ValueError where it has other columns, or other or longer series, than the epoch before:
+        what an epoch does not have is NaN.
         """
-        row = dict(settings)
-        for name, split in splits.items():
-            row[f"{name}_loss"] = split.loss
-            row[f"{name}_accuracy"] = split.accuracy
-            row[f"{name}_loss_variance"] = float(np.var(split.batch_losses))
-            row[f"{name}_loss_min"] = float(split.batch_losses.min())
-            row[f"{name}_loss_max"] = float(split.batch_losses.max())
-            self.batches[f"{name}_loss"].append(split.batch_losses)
-        row["gradient_norm_mean"] = float(gradient_norms.mean())
-        row["gradient_norm_variance"] = float(np.var(gradient_norms))
-        row["perturbation_norm_mean"] = float(perturbation_norms.mean())
-        row["gradient_evaluations"] = gradient_evaluations
-        self.batches["gradient_norm"].append(gradient_norms)
-        self.batches["perturbation_norm"].append(perturbation_norms)
-        self.rows.append(row)
+        if series.keys() != self.batches.keys():
+            raise ValueError(f"series {sorted(series)}, expected {sorted(self.batches)}")
+        if self.rows and list(row) != list(self.rows[0]):
+            raise ValueError(f"columns {list(row)}, before {list(self.rows[0])}")
+        for name, epochs in self.batches.items():
+            if epochs and series[name].shape != epochs[0].shape:
+                raise ValueError(f"{name}: {series[name].shape}, before {epochs[0].shape}")
+            epochs.append(series[name])
+        self.rows.append(dict(row))
 
     def copy(self) -> History:
         """Return a history that does not grow with this one."""
-        return History(list(self.rows), {name: list(rows) for name, rows in self.batches.items()})
+        return History(self.batches, self.rows, self.batches)
 
     def csv(self) -> str:
-        """Return `epochs.csv`: a header and one row an epoch, floats to their last digit."""
+        """Return `epochs.csv`: a header and one row per epoch, floats to their last digit."""
         text = io.StringIO()
         pd.DataFrame(self.rows).to_csv(text, index=False, lineterminator="\n")
         return text.getvalue()

@@ -1,7 +1,7 @@
 """The state of an unfinished run, kept so that a killed run goes on to the same bits.
 
 Random draws are keyed by (seed, epoch, purpose), so the end of an epoch is all there is to keep:
-weights and buffers, the optimiser's state, the records so far, the best weights.
+weights and buffers, the learner's state, the records so far, the best weights.
 """
 
 from __future__ import annotations
@@ -30,29 +30,24 @@ from perturb.errors import PerturbError
 from perturb.files import write_atomically
 from perturb.jobs.packs import FINISHED
 from perturb.models.weights import load_weights, save_weights, sha256_weights
-from perturb.train.engine import Outcome
-from perturb.train.history import BATCH_SERIES, History
+from perturb.train.driver import Outcome
+from perturb.train.history import History
+from perturb.train.learner import Learner
 
 KEPT = 2
 
 
 @dataclass(frozen=True)
 class State:
-    """A run at the end of an epoch: its outcome so far and the optimiser's state, on the CPU."""
+    """A run at the end of an epoch: its outcome so far and the learner's state, on the CPU."""
 
     outcome: Outcome
-    optimizer: dict[str, Any]
+    learner: dict[str, Any]
 
     @classmethod
-    def of(cls, outcome: Outcome, optimizer: torch.optim.Optimizer) -> State:
+    def of(cls, outcome: Outcome, learner: Learner) -> State:
         """Copy what training goes on to change."""
-        state = optimizer.state_dict()
-        tensors = {
-            index: {name: tensor.detach().to("cpu", copy=True) for name, tensor in of_one.items()}
-            for index, of_one in state["state"].items()
-        }
-        groups = [dict(group) for group in state["param_groups"]]
-        return cls(outcome.copy(), {**state, "state": tensors, "param_groups": groups})
+        return cls(outcome.copy(), _copied(learner.state_dict()))
 
     @property
     def epochs(self) -> int:
@@ -67,39 +62,81 @@ class State:
             found |= {f"best.{name}": tensor for name, tensor in outcome.best.items()}
         for name, series in outcome.history.arrays().items():
             found[f"batches.{name}"] = torch.from_numpy(series)
-        for index, of_one in self.optimizer["state"].items():
-            found |= {f"optimizer.{index}.{name}": tensor for name, tensor in of_one.items()}
+        _plain(self.learner, "learner", found)
         return found
 
     def numbers(self) -> dict[str, Any]:
         """Return the rest, as JSON keeps it: floats to their last bit."""
+        history = self.outcome.history
         return {
-            "rows": self.outcome.history.rows,
+            "rows": history.rows,
+            "series": list(history.batches),
             "best_epoch": self.outcome.best_epoch,
             "seconds": self.outcome.seconds,
-            "optimizer": {k: v for k, v in self.optimizer.items() if k != "state"},
+            "learner": _plain(self.learner, "learner", {}),
         }
 
     @classmethod
     def join(cls, tensors: Mapping[str, Tensor], numbers: dict[str, Any]) -> State:
         """Put together what `tensors` and `numbers` returned; without checkpoints."""
-        parts: dict[str, dict[str, Any]] = {"last": {}, "best": {}, "batches": {}, "optimizer": {}}
+        parts: dict[str, dict[str, Any]] = {"last": {}, "best": {}, "batches": {}, "learner": {}}
         for key, tensor in tensors.items():
             part, _, name = key.partition(".")
             parts[part][name] = tensor
-        batches = {name: list(parts["batches"][name].numpy()) for name in BATCH_SERIES}
-        momenta: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in parts["optimizer"].items():
-            index, _, name = key.partition(".")
-            momenta.setdefault(int(index), {})[name] = tensor
+        batches = {name: array.numpy() for name, array in parts["batches"].items()}
         outcome = Outcome(
-            History(numbers["rows"], batches),
+            History(numbers["series"], numbers["rows"], batches),
             last=parts["last"],
             best=parts["best"] or parts["last"],
             best_epoch=numbers["best_epoch"],
             seconds=numbers["seconds"],
         )
-        return cls(outcome, {"state": momenta, **numbers["optimizer"]})
+        return cls(outcome, _restored(numbers["learner"], tensors))
+
+
+def _copied(value: Any) -> Any:
+    """Return a learner's state whose tensors are copies on the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(item) for item in value)
+    return value
+
+
+# A learner's state as JSON. What JSON has no word for is an object of one key.
+_TENSOR, _ITEMS, _TUPLE = "tensor", "items", "tuple"
+
+
+def _plain(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Return a learner's state as JSON keeps it; its tensors go into `tensors`, by a name."""
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {_TENSOR: name}
+    if isinstance(value, Mapping):  # keys may be numbers
+        items = [[key, _plain(item, f"{name}.{key}", tensors)] for key, item in value.items()]
+        return {_ITEMS: items}
+    if isinstance(value, list | tuple):
+        plain = [_plain(item, f"{name}.{at}", tensors) for at, item in enumerate(value)]
+        return {_TUPLE: plain} if isinstance(value, tuple) else plain
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{name}: a state holds tensors and plain values, no {type(value).__name__}")
+
+
+def _restored(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Return what `_plain` was given."""
+    if isinstance(plain, list):
+        return [_restored(item, tensors) for item in plain]
+    if isinstance(plain, dict):
+        ((kind, value),) = plain.items()
+        if kind == _TENSOR:
+            return tensors[value]
+        if kind == _ITEMS:
+            return {key: _restored(item, tensors) for key, item in value}
+        return tuple(_restored(item, tensors) for item in value)
+    return plain
 
 
 class StateFolder:
@@ -134,7 +171,12 @@ class StateFolder:
             with suppress(OSError):  # a full disk: who holds it is only said for the reader
                 file.write(f"process {os.getpid()} on {socket.gethostname()}")
                 file.flush()
-            yield self
+            try:
+                yield self
+            except BaseException:
+                if [path.name for path in self.path.iterdir()] == ["lock"]:
+                    self.finish()  # it failed before there was anything to keep
+                raise
 
     def load(self) -> State | None:
         """Return the newest whole state, or None; it is then what `save` would write.
@@ -203,6 +245,17 @@ class StateFolder:
         (self.path / "lock").unlink()  # last, for it is held
         with suppress(OSError):
             os.removedirs(self.path)
+
+    def leave(self) -> None:
+        """The run was put back whole: remove its states, and keep those of another run.
+
+        Those are of other code or data, which may be put back one day.
+        """
+        with suppress(ValueError):
+            for path in self._states():
+                if _flat(_read(path)[0]["fingerprint"]) != _flat(self.fingerprint):
+                    return
+        self.finish()
 
     def _empty(self) -> None:
         for path in self.path.iterdir():

@@ -1,7 +1,8 @@
-"""A finished run, opened again: its last weights in its model, and images of its splits."""
+"""A finished run, opened again: its last weights in its network, and images of its splits."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from perturb import models
-from perturb.analysis.runs import read_record
-from perturb.config import RunSpecification
+from perturb import studies
 from perturb.data import load
 from perturb.data.feeding import Feed
+from perturb.data.prepared import read_manifest
+from perturb.data.protocol import Split, make_splits, thin
 from perturb.errors import PerturbError
 from perturb.models.weights import load_weights, sha256_weights
-from perturb.train.determinism import find_device, make_deterministic
-from perturb.train.run import balanced_subset, make_splits
+from perturb.runs import CHECKPOINTS, IDENTITY, read_record, versions_that_matter, without_neutral
+from perturb.study import load as load_function
+from perturb.train.determinism import (
+    describe_device,
+    find_device,
+    make_deterministic,
+    set_precision,
+    versions,
+)
+from perturb.train.learner import (
+    Inputs,
+    MakeLearner,
+    Weights,
+    load_weights_into,
+    network_key,
+    part_of,
+)
+from perturb.train.settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -31,28 +48,78 @@ class TrainedFiles:
     weights: Path
 
 
+def made_from(
+    kind: str,
+    specification: TrainSettings,
+    files: TrainedFiles,
+    modules: Mapping[str, str],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what a measurement of a finished run is made from: its fingerprint in the store.
+
+    Neither images nor weights are read: the run's record and the data's manifest speak of them.
+
+    Args:
+        kind: of the measurement: `plane`, `layers`.
+        specification: of the run.
+        files: of the run; the record and the manifest are read.
+        modules: the hash of each module that measures, by name.
+        settings: what else decides it, plain values.
+
+    Raises PerturbError where one of the two files is missing or damaged.
+    """
+    record, manifest = read_record(files.record), read_manifest(files.manifest)
+    device = find_device(specification.device)
+    of_run = ("status", "epochs_completed", "images")
+    weights = ("data", "split", "initial_weights", "final_weights")
+    hashes = {name: record["sha256"][name] for name in weights if name in record["sha256"]}
+    files_of_run = record["sha256"]["files"].items()
+    hashes |= {name: value for name, value in files_of_run if name.startswith(f"{CHECKPOINTS}/")}
+    return {
+        "kind": kind,
+        "run": {name: record[name] for name in of_run if name in record} | {"sha256": hashes},
+        **{name: getattr(specification, name) for name in ("study", *IDENTITY, "scale")},
+        "specification": without_neutral(specification.settings(), type(specification).NEUTRAL),
+        "sha256": {"data": manifest["sha256"], "split": manifest["split_sha256"]},
+        "partial_data": bool(manifest["partial"]),
+        "device": describe_device(device),
+        "threads": specification.threads,
+        "versions": versions_that_matter(versions(device)),
+        "settings": dict(settings),
+        "code": dict(modules),
+    }
+
+
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run's model with its last weights, on its device; `weights` are the same on the CPU.
+    """A run's network with its last weights, on its device; `weights` are the same on the CPU.
 
-    `record` and `manifest` are those of the run and of its data.
+    Where the run trained several networks it is the one that its learner names (`network()`);
+    `key` is its prefix in the files of weights, "" where it is the only one. `weights_sha256` is
+    of the whole file. `record` and `manifest` are those of the run and of its data.
     """
 
-    specification: RunSpecification
+    specification: TrainSettings
     model: nn.Module
-    weights: dict[str, Tensor]
+    weights: Weights
     weights_sha256: str
+    key: str
     device: torch.device
     record: dict[str, Any]
     manifest: dict[str, Any]
-    splits: dict[str, tuple[np.ndarray, np.ndarray]]
+    splits: dict[str, Split]
 
     @classmethod
-    def load(cls, specification: RunSpecification, files: TrainedFiles) -> TrainedRun:
+    def load(
+        cls,
+        specification: TrainSettings,
+        files: TrainedFiles,
+        make_learner: MakeLearner | None = None,
+    ) -> TrainedRun:
         """Open a run, deterministic from here on.
 
-        Raises PerturbError where a file is missing or damaged, or where the weights are not those
-        that the run's record speaks of.
+        `make_learner` is its study's by default. Raises PerturbError where a file is missing or
+        damaged, or where the weights are not those that the run's record speaks of.
         """
         make_deterministic(specification.threads)
         device = find_device(specification.device)
@@ -63,25 +130,31 @@ class TrainedRun:
                 f"{files.weights}: not the final weights of {files.record} (sha256 {found[:12]}, "
                 f"the record says {record['sha256']['final_weights'][:12]}). Rerun that run."
             )
-        manifest = data.manifest
-        model = models.build(
-            specification.model,
-            manifest["num_classes"],
-            manifest["image_size"],
-            manifest["channels"],
+        make = make_learner or load_function(studies.get(specification.study).learner)
+        learner = make(specification, Inputs(device, data))
+        load_weights_into(learner, weights)
+        # What is measured is the network, not how its training rounded or laid it out in memory.
+        set_precision("float32")
+        model = learner.network().to(memory_format=torch.contiguous_format)
+        key = network_key(learner)
+        return cls(
+            specification=specification,
+            model=model,
+            weights=part_of(weights, key),
+            weights_sha256=found,
+            key=key,
+            device=device,
+            record=record,
+            manifest=data.manifest,
+            splits=make_splits(data, specification),
         )
-        model.load_state_dict(weights)
-        model.to(device)
-        splits = make_splits(data, specification)
-        return cls(specification, model, weights, found, device, record, manifest, splits)
 
     def images(self, split: str, wanted: int | str) -> tuple[np.ndarray, np.ndarray]:
-        """Return so many images of a split and their labels, classes alike, or the `full` split."""
-        images, labels = self.splits[split]
-        if wanted == "full":
-            return images, labels
-        chosen = balanced_subset(labels, int(wanted), self.specification.split_seed)
-        return images[chosen], labels[chosen]
+        """Return `wanted` images of a split, balanced by class, and their labels; `full`: all."""
+        wanted_of = self.splits[split]
+        if wanted != "full":
+            wanted_of = thin(wanted_of, int(wanted), self.specification.split_seed)
+        return wanted_of.images, wanted_of.labels
 
     def batch(self, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return images as the model takes them, and labels, as one batch on the device."""

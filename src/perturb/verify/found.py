@@ -30,44 +30,6 @@ class Finding:
     says: str = ""
 
 
-@dataclass(frozen=True)
-class Study:
-    """A data set's results section: its plan and the files that it has, as the rules name them.
-
-    `asked` says that the configuration wants all of them; `landscapes` has `planes`,
-    `trajectories`, `curvatures` and `records`, or is empty.
-    """
-
-    plan: dict[str, Any]
-    asked: bool
-    records: list[str]
-    figures: list[str]
-    pages: list[str]
-    landscapes: dict[str, list[str]]
-    flat_margin: float
-
-    @property
-    def dataset(self) -> str:
-        """The data set's name."""
-        return self.plan["dataset"]
-
-
-@dataclass(frozen=True)
-class Gradients:
-    """A study of gradients (`Study.words`) with its runs, layers, tables and figures.
-
-    `stochastic` are the settings of its stochastic units, as JSON.
-    """
-
-    words: dict[str, Any]
-    asked: bool
-    records: list[str]
-    layers: list[str]
-    stochastic: str
-    tables: list[str]
-    figures: list[str]
-
-
 @dataclass
 class Verification:
     """What was checked so far (a part of the results at a time), and what was found wrong."""
@@ -105,10 +67,10 @@ class Verification:
             self.find(part, "differs", file, "edited by hand, or made by other code")
 
     def make_again(
-        self, part: str, files: Iterable[str], asked: bool, make: Callable[[Path], str | bytes]
+        self, part: str, files: Iterable[Path], asked: bool, make: Callable[[Path], str | bytes]
     ) -> None:
         """Compare files with what `make` makes: all where they are asked for, else those there."""
-        for file in map(Path, files):
+        for file in files:
             if asked or file.exists():
                 try:
                     made = make(file)

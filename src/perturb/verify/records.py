@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from perturb import code
-from perturb.analysis.runs import check_file, read_record
+from perturb import code, studies
 from perturb.config import Config
-from perturb.data import load
+from perturb.data import load, variants
+from perturb.data.image_folder import ImageFolder
 from perturb.errors import PerturbError
 from perturb.figures import landscape_page
+from perturb.jobs.store import DAMAGED, ENTRY, DamagedEntry, Entry, Store
 from perturb.landscape import directions, vtk
 from perturb.landscape.files import read_plane
 from perturb.landscape.table import read_curvature
 from perturb.models.weights import load_weights, sha256_weights
-from perturb.verify.found import Study, Verification
+from perturb.runs import IDENTITY, NOT_HASHED, Run, check_file, folders, read_record
+from perturb.study import Chapter
+from perturb.verify.found import Verification
 
-NOT_RECORDED = {"record.json", "timing.csv"}
 
-
-def check_data(found: Verification) -> dict[str, dict[str, Any]]:
-    """Check the prepared data; return the manifests by data set."""
+def check_data(found: Verification, config: Config) -> dict[str, dict[str, Any]]:
+    """Check the prepared data, against folders of images too; return the manifests by data set."""
     manifests = {}
     for manifest in sorted((found.results / "data").glob("*.manifest.json")):
         name = manifest.name.removesuffix(".manifest.json")
@@ -32,7 +33,27 @@ def check_data(found: Verification) -> dict[str, dict[str, Any]]:
         data = found.attempt("data", images, lambda npz=images, m=manifest: load(npz, m))
         if data is not None:
             manifests[name] = data.manifest
+            _compare_with_folder(found, config, manifest, data.manifest)
     return manifests
+
+
+def _compare_with_folder(
+    found: Verification, config: Config, path: Path, manifest: Mapping[str, Any]
+) -> None:
+    """Find a data set whose folder of images, where it is there, has changed."""
+    folders_of_images = config.values.get("image_folders", {})
+    folder = folders_of_images.get(variants.base_name(manifest["dataset"]))
+    if not folder or not Path(folder).is_dir():
+        return
+    try:
+        now = ImageFolder(name=manifest["dataset"], folder=Path(folder)).digests()
+    except (PerturbError, OSError) as error:
+        found.find("data", "stale", path, error)
+        return
+    then = manifest["source"]["files"]
+    changed = sorted(name for name in now.keys() | then if now.get(name) != then.get(name))
+    if changed:
+        found.find("data", "stale", path, f"{folder} changed: {', '.join(changed)}")
 
 
 def check_initial_weights(found: Verification) -> dict[tuple[str, ...], str]:
@@ -48,35 +69,45 @@ def check_initial_weights(found: Verification) -> dict[tuple[str, ...], str]:
 def check_runs(
     found: Verification,
     config: Config,
-    studies: Sequence[Study],
+    chapters: Sequence[Chapter],
     manifests: Mapping[str, Mapping[str, Any]],
     initial: Mapping[tuple[str, ...], str],
-) -> dict[str, dict[str, Any]]:
-    """Check every run; return the records that can be read, by their run's name."""
-    records: dict[str, dict[str, Any]] = {}
-    runs = found.results / "runs"
-    for folder in sorted(path for path in runs.glob("*/*/*/seed*") if path.is_dir()):
+) -> dict[Run, dict[str, Any]]:
+    """Check every run, of any study; return the records that can be read."""
+    records: dict[Run, dict[str, Any]] = {}
+    for folder in folders(found.results):
         path = folder / "record.json"
         record = found.attempt("runs", path, lambda path=path: read_record(path))
         if record is None:
             continue
-        dataset, model, _, seed = identity = folder.parts[-4:]
-        named = (record["dataset"], record["model"], record["method"], f"seed{record['seed']}")
-        if named != identity:
-            found.find("runs", "edited", path, f"the record of {'/'.join(named)}")
+        named, run = Run(*(record[key] for key in IDENTITY)), _run_of(folder)
+        if run is None or _canonical(run) != _canonical(named):
+            found.find("runs", "edited", path, f"the record of {named}")
             continue
-        records[folder.relative_to(runs).as_posix()] = record
+        records[run] = record
         _files_of_run(found, path, record)
-        stale = _stale(config, record, manifests.get(dataset), initial.get((dataset, model, seed)))
+        start = initial.get((run.dataset, run.model, f"seed{run.seed}"))
+        stale = _stale(config, run, record, manifests.get(run.dataset), start)
         if stale:
             found.find("runs", "stale", path, "; ".join(stale))
-    there = {path.as_posix() for path in runs.glob("*/*/*/seed*/record.json")}
-    for study in studies:
-        wanted = [*study.records, *study.landscapes.get("records", [])] if study.asked else []
-        for path in dict.fromkeys(wanted):
-            if Path(path).as_posix() not in there and not Path(path).parent.exists():
-                found.find("runs", "missing", path)
+    wanted = [run for chapter in chapters for run in (*chapter.runs, *chapter.landscape_runs)]
+    for run in dict.fromkeys(wanted):
+        if run not in records and not (found.results / run.folder).exists():
+            found.find("runs", "missing", found.results / run.record)
     return records
+
+
+def _run_of(folder: Path) -> Run | None:
+    """Return the run that a folder is called after, its method as it is spelled there."""
+    try:
+        run = Run.of_folder(folder)
+    except PerturbError:
+        return None
+    return run if folder.name == f"seed{run.seed}" else None
+
+
+def _canonical(run: Run) -> Run:
+    return replace(run, method=studies.canonical(run.method))
 
 
 def _files_of_run(found: Verification, path: Path, record: Mapping[str, Any]) -> None:
@@ -86,29 +117,24 @@ def _files_of_run(found: Verification, path: Path, record: Mapping[str, Any]) ->
         found.attempt("files of runs", file, lambda name=name: check_file(path, name, record))
     for file in sorted(path.parent.rglob("[!.]*")):
         name = file.relative_to(path.parent).as_posix()
-        if file.is_file() and name not in files and name not in NOT_RECORDED:
+        if file.is_file() and name not in files and name not in NOT_HASHED:
             found.find("files of runs", "unknown", file, f"{path.name} does not speak of it")
 
 
 def _stale(
     config: Config,
+    run: Run,
     record: Mapping[str, Any],
     manifest: Mapping[str, Any] | None,
     initial: str | None,
 ) -> list[str]:
-    """Return in what a run is not what would be trained today."""
+    """Return in what a run is not what would be made today."""
     try:
-        today = config.run(record["dataset"], record["model"], record["method"], record["seed"])
-        modules = code.of_training(today.model, today.method)
+        today = studies.specification(config, run)
+        modules = studies.code_of(today)
     except PerturbError as error:
         return [str(error)]
-    settings = json.loads(today.to_json())
-    then = record["specification"] | {"scale": record.get("scale")}
-    reasons = [
-        f"{name} {value} then, {settings.get(name)} now"
-        for name, value in then.items()
-        if value != settings.get(name)
-    ]
+    reasons = today.differences(record)
     hashes, used = record["sha256"], record.get("code", {})
     if hashes.get("code") != code.digest(modules):
         changed = {name for name in used.keys() | modules if used.get(name) != modules.get(name)}
@@ -118,12 +144,12 @@ def _stale(
         current |= {"data": manifest["sha256"], "split": manifest["split_sha256"]}
     words = {"data": "the data", "split": "the split", "initial_weights": "the initial weights"}
     for name, value in current.items():
-        if value is not None and value != hashes[name]:
+        if value is not None and value != hashes.get(name):
             reasons.append(f"{words[name]} changed")
     return reasons
 
 
-def check_landscapes(found: Verification, records: Mapping[str, Mapping[str, Any]]) -> None:
+def check_landscapes(found: Verification, records: Mapping[Run, Mapping[str, Any]]) -> None:
     """Check directions, planes, trajectories and curvatures, and the pages made from them."""
     folder = found.results / "landscapes"
     for path in sorted(folder.glob("*/*/directions/seed*.safetensors")):
@@ -131,7 +157,7 @@ def check_landscapes(found: Verification, records: Mapping[str, Mapping[str, Any
         if drawn is not None and f"seed{drawn[1]}" != path.stem:
             found.find("landscapes", "edited", path, f"the directions of seed {drawn[1]}")
     for path in sorted(folder.glob("*/*/*/seed*/*")):
-        of_run = path.parent.relative_to(folder).as_posix()
+        of_run = Run.of_folder(path.parent)
         if path.suffix == ".npz":
             plane = found.attempt("landscapes", path, lambda path=path: read_plane(path))
             if plane is None:
@@ -155,17 +181,37 @@ def _landscape(
     found: Verification,
     path: Path,
     attributes: Mapping[str, Any],
-    of_run: str,
+    of_run: Run,
     record: Mapping[str, Any] | None,
 ) -> None:
-    named = "{dataset}/{model}/{method}/seed{seed}".format_map(attributes)
+    named = Run(*(attributes[key] for key in IDENTITY))
     drawn = attributes.get("direction_seed")
-    if named != of_run or (drawn is not None and path.stem != f"plane{drawn}"):
+    spelled_alike = _canonical(named) == _canonical(of_run)
+    if not spelled_alike or (drawn is not None and path.stem != f"plane{drawn}"):
         found.find("landscapes", "edited", path, f"the landscape of {named}, directions {drawn}")
     elif record and attributes["checkpoint_sha256"] != record["sha256"]["final_weights"]:
         found.find("landscapes", "stale", path, "of other weights than its run's last")
     elif attributes["code_sha256"] != _code_of_landscapes(attributes["model"]):
         found.find("landscapes", "stale", path, "code changed")
+
+
+def check_store(found: Verification, folder: Path | None) -> None:
+    """Check every file that the store keeps, and note what was set aside as damaged."""
+    store = Store(folder) if folder else None
+    for path in store.paths() if store else ():
+        found.checked["store"] += 1
+        try:
+            entry = Entry.read(path)
+            entry.check()
+        except DamagedEntry as damage:
+            found.find("store", "edited", path, damage)
+            continue
+        known = {ENTRY, *entry.values["files"]}
+        for file in sorted(path.rglob("*")):
+            if file.is_file() and file.relative_to(path).as_posix() not in known:
+                found.find("store", "unknown", file, "the entry does not speak of it")
+    for path in sorted(folder.glob(f"{DAMAGED}/*")) if folder else ():
+        found.find("store", "edited", path, "found damaged before and set aside")
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from perturb.optim.perturbed_sgd import GradientAt
+from perturb.optim.optimizer import GradientAt
 from perturb.optim.rules import sam
 
 PARAMETERS = {"rho": 0.05, "lambda1": -1.0, "lambda2": 1.0, "decay": 0.9}

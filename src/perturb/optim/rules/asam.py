@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from perturb.optim.perturbed_sgd import GradientAt, PerturbedSGD, of_length
+from perturb.optim.optimizer import GradientAt, PerturbedOptimizer, of_length
 
 PARAMETERS = {"rho": 0.5, "eta": 0.01}
+SECOND_PASS = "every step"
 
 
-class Rule(PerturbedSGD):
+class Rule(PerturbedOptimizer):
     """e = rho T^2 g / (norm(T g) + E), T = abs(w) + eta on weights, 1 elsewhere; u = g*."""
 
     rho: float
@@ -21,7 +22,7 @@ class Rule(PerturbedSGD):
         (The authors' code goes by names and so counts a batch-norm's gain as a weight.)
         """
         size = weights.abs().add_(self.eta)
-        for part, tensor in zip(self.flat.parts(size), self.flat.tensors, strict=True):
+        for part, tensor in zip(self.flat.shaped(size), self.flat.tensors, strict=True):
             if tensor.dim() <= 1:
                 part.fill_(1)
         return gradient_at(of_length(self.rho, size * gradient).mul_(size))

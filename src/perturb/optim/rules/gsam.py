@@ -5,10 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from perturb.optim.perturbed_sgd import EPSILON, GradientAt
+from perturb.optim.optimizer import EPSILON, GradientAt
 from perturb.optim.rules import sam
 
 PARAMETERS = {"rho_max": 0.05, "rho_min": 0.01, "alpha": 0.4}
+POSITIONAL = 2
+SECOND_PASS = "every step"
 
 
 class Rule(sam.Rule):
@@ -18,14 +20,15 @@ class Rule(sam.Rule):
     rho_min: float
     alpha: float
 
-    def direction(self, weights: Tensor, gradient: Tensor, gradient_at: GradientAt) -> Tensor:
-        """Return g* less alpha times the part of g orthogonal to g*.
-
-        rho_t = rho_min + (rho_max - rho_min) lr / lr_max: the cosine ends at lr_min = 0.
-        """
+    @property
+    def rho(self) -> float:
+        """rho_t = rho_min + (rho_max - rho_min) lr / lr_max: the cosine ends at lr_min = 0."""
         group = self.param_groups[0]
         share = group["lr"] / group["initial_lr"] if group["initial_lr"] else 1.0
-        self.rho = self.rho_min + (self.rho_max - self.rho_min) * share
+        return self.rho_min + (self.rho_max - self.rho_min) * share
+
+    def direction(self, weights: Tensor, gradient: Tensor, gradient_at: GradientAt) -> Tensor:
+        """Return g* less alpha times the part of g orthogonal to g*."""
         perturbed = gradient_at(self.ascent(gradient))
         along = gradient.dot(perturbed) / (vector_norm(perturbed) + EPSILON) ** 2
         return perturbed - self.alpha * (gradient - along * perturbed)

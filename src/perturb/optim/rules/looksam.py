@@ -7,10 +7,11 @@ from torch import Tensor
 from torch.linalg import vector_norm
 
 from perturb.optim.flat import in_memory_order
-from perturb.optim.perturbed_sgd import EPSILON, GradientAt
+from perturb.optim.optimizer import EPSILON, GradientAt
 from perturb.optim.rules import sam
 
 PARAMETERS = {"rho": 0.05, "k": 5, "alpha": 0.7}
+SECOND_PASS = "every k-th step"
 
 
 class Rule(sam.Rule):
@@ -32,7 +33,7 @@ class Rule(sam.Rule):
             perturbed = gradient_at(self.ascent(gradient))
             along = perturbed.dot(gradient) / (self.gradient_norm + EPSILON) ** 2
             orthogonal = perturbed - along * gradient
-            for tensor, part in zip(flat.tensors, flat.parts(orthogonal), strict=True):
+            for tensor, part in zip(flat.tensors, flat.shaped(orthogonal), strict=True):
                 self.state[tensor]["orthogonal"] = part
             return perturbed
         kept = [self.state[t].get("orthogonal", torch.zeros_like(t)) for t in flat.tensors]

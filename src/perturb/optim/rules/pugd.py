@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from perturb.optim.perturbed_sgd import GradientAt, PerturbedSGD, of_length
+from perturb.optim.optimizer import GradientAt, PerturbedOptimizer, of_length
 
 PARAMETERS = {}
+SECOND_PASS = "every step"
 
 
-class Rule(PerturbedSGD):
+class Rule(PerturbedOptimizer):
     """e = r abs(w) g / (norm(abs(w) g) + E); u = (s g + g*) / (norm(s g + g*) + E)."""
 
     def set_epoch(self, epoch: int) -> None:

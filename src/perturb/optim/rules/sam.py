@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from perturb.optim.perturbed_sgd import GradientAt, PerturbedSGD, of_length
+from perturb.optim.optimizer import GradientAt, PerturbedOptimizer, of_length
 
 PARAMETERS = {"rho": 0.05}
+SECOND_PASS = "every step"
 
 
-class Rule(PerturbedSGD):
+class Rule(PerturbedOptimizer):
     """e = rho g / (norm(g) + E); u = g*, the gradient at w + e."""
 
     rho: float

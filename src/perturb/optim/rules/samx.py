@@ -7,6 +7,7 @@ from torch import Tensor
 from perturb.optim.rules import pugd
 
 PARAMETERS = {"radius": 1.0}
+SECOND_PASS = "every step"
 
 
 class Rule(pugd.Rule):

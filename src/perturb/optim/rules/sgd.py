@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from perturb.optim.perturbed_sgd import GradientAt, PerturbedSGD
+from perturb.optim.optimizer import GradientAt, PerturbedOptimizer
 
 PARAMETERS = {}
+SECOND_PASS = "never"
 
 
-class Rule(PerturbedSGD):
+class Rule(PerturbedOptimizer):
     """u = g."""
 
     perturbs = False

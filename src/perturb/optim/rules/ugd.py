@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from perturb.optim.perturbed_sgd import GradientAt, PerturbedSGD, of_length
+from perturb.optim.optimizer import GradientAt, PerturbedOptimizer, of_length
 
 PARAMETERS = {}
+SECOND_PASS = "never"
 
 
-class Rule(PerturbedSGD):
+class Rule(PerturbedOptimizer):
     """u = g / (norm(g) + E)."""
 
     perturbs = False

@@ -1,0 +1,398 @@
+"""A study whose chapters compare methods on data sets: its section of the configuration, resolved.
+
+A study that fits says here what is its own (the grammar of its methods' names, its settings, its
+figures) and has chapters, specifications, variants and published numbers for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from perturb import bases, code
+from perturb.analysis.parts import comparison_parts, ranking_parts
+from perturb.analysis.plan import Plan, Row
+from perturb.config import Config, spelled_out, with_base
+from perturb.data import registry, variants
+from perturb.errors import PerturbError, did_you_mean
+from perturb.figures import catalogue
+from perturb.figures.catalogue import Entry
+from perturb.landscape import parts as landscapes
+from perturb.landscape.settings import LandscapeSettings
+from perturb.planning.cost import Cost
+from perturb.runs import Run
+from perturb.study import Chapter, Measure, Study
+from perturb.train.settings import TrainSettings
+
+ACCURACY = Measure()
+
+
+@dataclass(frozen=True, eq=False)
+class Comparing:
+    """What such a study says of itself; compared by identity.
+
+    Args:
+        name: of the study, and of its section in the configuration (`$defs/comparing` there).
+        specification: the class of its runs' settings.
+        parse, format: of a method's name, as in `Study`.
+        epochs: of what `parse` returned.
+        settings: what a method's name sets, fields of the specification, from what `parse`
+            returned.
+        model: that a method's name names, or "".
+        section: of the table that a method belongs to by default, one of `sections`.
+        figures: of a plan, by name, in the report's order.
+        across: how a method is called over data sets, from its name and its reference's epochs.
+        across_words: says so in a sentence, below the ranking.
+        timed: whether a method begins to perturb at an epoch of its own.
+        prefix: of its chapters' names before the data set's; its own name by default.
+        published_by: where its published numbers are from, in a word; "" where there are none.
+        measure: what methods are compared by.
+    """
+
+    name: str
+    specification: type[TrainSettings]
+    parse: Callable[[str], Any]
+    format: Callable[[Any], str]
+    epochs: Callable[[Any], int]
+    settings: Callable[[Any], Mapping[str, Any]] = lambda parsed: {}
+    model: Callable[[Any], str] = lambda parsed: ""
+    section: Callable[[Any], str] = lambda parsed: "Methods"
+    sections: tuple[str, ...] = ("Methods",)
+    figures: Callable[[Plan], Mapping[str, Entry]] = catalogue.comparison
+    across: Callable[[str, int], str] = lambda method, epochs: method
+    across_words: str = ""
+    timed: Callable[[Any], bool] = lambda parsed: False
+    prefix: str | None = None
+    published_by: str = ""
+    measure: Measure = ACCURACY
+
+    def study(
+        self,
+        heads: Sequence[str],
+        learner: str,
+        cost: Callable[[Any, int], Cost],
+        uses: Callable[[Any], Sequence[str]] = lambda specification: (),
+        entries: Callable[[Any], Mapping[str, str]] = lambda specification: {},
+    ) -> Study:
+        """Return the study; arguments as in `Study`. A run's model counts among its code."""
+        return Study(
+            name=self.name,
+            heads=tuple(heads),
+            parse=self.parse,
+            format=self.format,
+            epochs=lambda method: self.epochs(self.parse(method)),
+            resolve=self.resolve,
+            specification=self.specification,
+            learner=learner,
+            uses=uses,
+            entries=lambda run: code.of_model(run.model) | dict(entries(run)),
+            chapters=self.chapters,
+            variant=self.variant,
+            entry=self.entry,
+            cost=cost,
+            with_seeds=self.with_seeds,
+            published=self.published,
+            outside_grammar=self.outside_grammar,
+        )
+
+    def chapter_name(self, dataset: str) -> str:
+        """Return the name of a data set's chapter."""
+        return (f"{self.name}_" if self.prefix is None else self.prefix) + dataset
+
+    def _datasets_asked(self, config: Config) -> list[str]:
+        """Return the data sets whose chapters are asked for, variants by their base's entry too."""
+        start = self.chapter_name("")
+        named = [name.removeprefix(start) for name in config.asked if name.startswith(start)]
+        return [dataset for dataset in named if self.entry(config, dataset)]
+
+    def entry(self, config: Config, dataset: str) -> Mapping[str, Any]:
+        """Return the checked entry of a data set; that of its base for a variant without its own.
+
+        A variant takes no published numbers and no notes over: they are of other data. Empty for a
+        data set that the study does not list.
+        """
+        known = entries(self, config)
+        if dataset in known:
+            return known[dataset]
+        base = variants.base_name(dataset)
+        if base == dataset or base not in known:
+            return {}
+        of_other_data = ("published", "note")
+        rows = [
+            {key: value for key, value in row.items() if key not in of_other_data}
+            for row in known[base]["methods"]
+        ]
+        return {**known[base], "methods": rows}
+
+    def resolve(self, config: Config, run: Run) -> TrainSettings:
+        """Return what a run computes: global settings, those of its data set, those of its name.
+
+        Raises PerturbError where the method does not parse or names another model.
+        """
+        parsed = self.parse(run.method)
+        named = self.model(parsed)
+        if named and named != run.model:
+            raise PerturbError(
+                f"method '{run.method}' names the model {named}, its folder the model {run.model}. "
+                f"Ask for .../{run.dataset}/{named}/{run.method}/... or leave the prefix out."
+            )
+        own = spelled_out(self.entry(config, run.dataset).get("train", {}))
+        fields = self.specification.__struct_fields__
+        for key in own:
+            if key not in fields:
+                raise PerturbError(
+                    f"config, {self.name}.datasets.{run.dataset}.train: study {self.name} has no "
+                    f"setting '{key}'.{did_you_mean(key, fields)}"
+                )
+        settings = spelled_out(config.values["train"]) | own
+        if self._is_drawn(config, run, parsed):
+            every = self.landscape(config, run.dataset)["checkpoint_every"]
+            settings["checkpoint_every"] = every
+        found = self.specification.of(
+            settings
+            | dict(self.settings(parsed))
+            | {
+                "study": self.name,
+                "dataset": run.dataset,
+                "model": run.model,
+                "method": self.format(parsed),
+                "seed": run.seed,
+                "split_seed": config.values.get("split_seed", 0),
+                "scale": config.scale,
+            }
+        )
+        _check_base(found, f"config, train settings of {run}")
+        return found
+
+    def landscape(self, config: Config, dataset: str) -> dict[str, Any]:
+        """Return the global settings of landscapes with the data set's own over them."""
+        return {**config.values["landscape"], **self.entry(config, dataset).get("landscape", {})}
+
+    def _is_drawn(self, config: Config, run: Run, parsed: Any) -> bool:
+        """Whether the results section has a landscape, and so a trajectory, of this run."""
+        own, drawn = self.entry(config, run.dataset), self.landscape(config, run.dataset)
+        if not own or run.model != own["model"] or run.seed not in drawn["seeds"]:
+            return False
+        return parsed in [self.parse(name) for name in drawn.get("methods", [])]
+
+    def plan(self, config: Config, dataset: str) -> Plan:
+        """Return what a data set's table lists; PerturbError where the study has no such one."""
+        own = self.entry(config, dataset)
+        if not own:
+            raise PerturbError(
+                f"data set '{dataset}' is not in study {self.name} "
+                f"(config/studies/{self.name}.yaml).{did_you_mean(dataset, entries(self, config))}"
+            )
+        seeds = own.get("seeds", config.values["seeds"])
+        drawn = self.landscape(config, dataset)
+        train = config.values["train"] | own.get("train", {})
+        return Plan(
+            study=self.name,
+            title=config.section(self.name)["title"],
+            chapter=self.chapter_name(dataset),
+            dataset=dataset,
+            model=own["model"],
+            rows=tuple(self._row(row, own, seeds) for row in own["methods"]),
+            sections=self.sections,
+            reference=own["reference"],
+            epochs=self.epochs(self.parse(own["reference"])),
+            measure=self.measure,
+            scale=config.scale,
+            partial_data=config.values.get("partial_data", False)
+            and registry.may_be_partial(dataset),
+            protocol=train.get("protocol", "from400"),
+            equivalence_margin=config.values.get("equivalence_margin", 0.5),
+            sgd=own.get("sgd", ""),
+            sgd_double=own.get("sgd_double", ""),
+            published=self.published_by,
+            normalisation=drawn["normalisation"] if drawn.get("methods") else "",
+        )
+
+    def _row(self, row: Mapping[str, Any], own: Mapping[str, Any], seeds: Sequence[int]) -> Row:
+        parsed = self.parse(row["method"])
+        reference = self.parse(row.get("reference", own["reference"]))
+        return Row(
+            method=row["method"],
+            spellings=tuple(dict.fromkeys((row["method"], self.format(parsed)))),
+            model=self.model(parsed) or own["model"],
+            timed=self.timed(parsed),
+            across=self.across(row["method"], self.epochs(reference)),
+            section=row.get("section", self.section(parsed)),
+            label=row.get("label", ""),
+            reference=row.get("reference", ""),
+            seeds=tuple(row.get("seeds", seeds)) if row.get("run", True) else (),
+            published=row.get("published"),
+            note=row.get("note", ""),
+        )
+
+    def chapter(self, config: Config, dataset: str) -> Chapter:
+        """Return the chapter of a data set."""
+        plan, drawn = self.plan(config, dataset), self.landscape(config, dataset)
+        records = [run.record for run in plan.runs()]
+        shown = [
+            Run(dataset, plan.model, method, seed)
+            for method in drawn.get("methods", ())
+            for seed in drawn["seeds"]
+        ]
+        settings = LandscapeSettings.of(drawn)
+        return Chapter(
+            study=self.name,
+            name=plan.chapter,
+            title=f"{dataset}, {plan.model}",
+            asked=plan.chapter in config.asked,
+            measure=plan.measure,
+            runs=plan.runs(),
+            parts=(
+                *comparison_parts(plan, records, self.figures(plan)),
+                *(landscapes.of_runs(plan, shown, settings) if shown else ()),
+            ),
+            words="perturb.report.words:comparison",
+            settings={"plan": plan.values()},
+            pages=landscapes.pages(shown, settings),
+            scale=plan.scale,
+            landscape_runs=tuple(shown),
+        )
+
+    def chapters(self, config: Config) -> list[Chapter]:
+        """Return a chapter for each data set, after that of the ranking over those asked for.
+
+        A variant that is asked for by name is one of them.
+        """
+        asked = self._datasets_asked(config)
+        names = dict.fromkeys([*entries(self, config), *asked])
+        found = [self.chapter(config, dataset) for dataset in names]
+        if len(asked) < 2:
+            return found
+        plans = [self.plan(config, name) for name in asked]
+        ranking = Chapter(
+            study=self.name,
+            name=self.name,
+            title=f"All data sets: {config.section(self.name)['title']}",
+            asked=True,
+            measure=self.measure,
+            runs=(),
+            parts=tuple(
+                ranking_parts(
+                    plans,
+                    f"{self.name}_ranking",
+                    [f"tables/{plan.chapter}.csv" for plan in plans],
+                    self.across_words,
+                )
+            ),
+            words="perturb.report.words:ranking",
+            settings={"plans": [plan.values() for plan in plans]},
+            scale=config.scale,
+        )
+        return [ranking, *found]
+
+    def variant(self, config: Config, name: str) -> Chapter | None:
+        """Return the chapter of a variant that the configuration does not list, or None."""
+        start = self.chapter_name("")
+        dataset = name.removeprefix(start)
+        if not name.startswith(start) or dataset in entries(self, config):
+            return None
+        return self.chapter(config, dataset) if self.entry(config, dataset) else None
+
+    def with_seeds(
+        self, config: Config, chapter: Chapter, seeds: Mapping[str, Sequence[int]]
+    ) -> dict[str, Any]:
+        """Return the study's section that asks for a chapter's methods at `seeds`, by method.
+
+        Rows without seeds, and those whose method is not in `seeds`, get `run: false`; landscapes
+        are of methods only that have all of the landscapes' seeds. A variant that the configuration
+        does not list gets an entry in full.
+        """
+        found, listed = self.entry(config, chapter.name), config.section(self.name)["datasets"]
+        own: dict[str, Any] = {} if chapter.name in listed else dict(found)
+        own["methods"] = [
+            {key: value for key, value in row.items() if key not in ("seeds", "run")}
+            | (
+                {"seeds": list(seeds[row["method"]])}
+                if seeds.get(row["method"])
+                else {"run": False}
+            )
+            for row in found["methods"]
+        ]
+        drawn = found["landscape"]
+        if drawn:
+            needed = set(self.landscape(config, chapter.name)["seeds"])
+            methods = drawn.get("methods", [])
+            chosen = [method for method in methods if needed <= set(seeds.get(method, ()))]
+            own["landscape"] = {**drawn, "methods": chosen}
+        return {"datasets": {chapter.name: own}}
+
+    def published(self, config: Config) -> list[tuple[str, str, float]]:
+        """Return the numbers published for its methods: (data set, method, number)."""
+        return [
+            (dataset, row["method"], row["published"])
+            for dataset, own in config.section(self.name).get("datasets", {}).items()
+            for row in own.get("methods", ())
+            if row.get("published") is not None
+        ]
+
+    def outside_grammar(self, config: Config) -> Sequence[str]:
+        """Return names of published result files that no method name can express."""
+        return config.section(self.name).get("outside_grammar", ())
+
+
+def _check_base(settings: TrainSettings, where: str) -> None:
+    """Raise PerturbError where the base optimiser does not take these settings."""
+    names = ("momentum", "nesterov", "betas", "eps")
+    try:
+        given = bases.complete(settings.base, {name: getattr(settings, name) for name in names})
+        steps = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+        bases.check(settings.base, given | steps)
+    except PerturbError as error:
+        raise PerturbError(f"{where}: {error}") from None
+
+
+@lru_cache
+def entries(study: Comparing, config: Config) -> dict[str, dict[str, Any]]:
+    """Return the checked entry of every data set of a study, with what it is `like` filled in.
+
+    Raises PerturbError for a method that does not parse or is listed twice, for an unknown section,
+    and for a reference or a landscape of a method that is not listed.
+    """
+    known = config.section(study.name).get("datasets", {})
+    return {dataset: _checked(study, known, dataset) for dataset in known}
+
+
+def _checked(study: Comparing, known: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    where = f"config, {study.name}.datasets.{dataset}"
+    own, base = with_base(known, dataset, f"{study.name}.datasets")
+    found = json.loads(json.dumps({**base, **own}))  # free to be changed
+    missing = {"model", "reference", "methods"} - set(found)
+    if missing:
+        raise PerturbError(
+            f"{where}: missing key '{sorted(missing)[0]}'. config/schema.yaml says what it means."
+        )
+    spelled = [row["method"] for row in found["methods"]]
+    try:
+        listed = [study.format(study.parse(method)) for method in spelled]
+    except PerturbError as error:
+        raise PerturbError(f"{where}: {error}") from None
+    twice = {name for name in listed if listed.count(name) > 1}
+    if twice:
+        raise PerturbError(f"{where}: listed twice: {', '.join(sorted(twice))}. Remove one.")
+    for row in found["methods"]:
+        if row.get("section", study.sections[0]) not in study.sections:
+            raise PerturbError(
+                f"{where}: '{row['section']}' is no section of study {study.name}."
+                f"{did_you_mean(row['section'], study.sections)}"
+            )
+    drawn = found.setdefault("landscape", {})
+    if drawn.get("methods") == "all":
+        drawn["methods"] = spelled
+    asked = [(key, found[key]) for key in ("reference", "sgd", "sgd_double") if key in found]
+    asked += [("landscape method", method) for method in drawn.get("methods", [])]
+    asked += [("reference", row["reference"]) for row in found["methods"] if "reference" in row]
+    for key, method in asked:
+        if method not in spelled:
+            raise PerturbError(
+                f"{where}: {key} '{method}' is not among its methods; list it there or change "
+                f"the {key}.{did_you_mean(method, spelled)}"
+            )
+    return found

@@ -1,0 +1,151 @@
+"""The parts of a chapter that its landscapes make: tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perturb.analysis.plan import Plan
+from perturb.figures.catalogue import LANDSCAPES
+from perturb.landscape.settings import LandscapeSettings
+from perturb.runs import Run
+from perturb.study import Page, Part
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from perturb.analysis.table import Table
+    from perturb.landscape.files import Plane
+
+
+def parts(
+    plan: Plan,
+    *,
+    planes: Sequence[str],
+    trajectories: Sequence[str],
+    curvatures: Sequence[str],
+    records: Sequence[str],
+    flat_margin: float,
+    stem: str,
+    sharpness: bool = True,
+) -> list[Part]:
+    """Return the tables and figures of the landscapes of a chapter; files relative to the results.
+
+    Args:
+        plan: of the chapter's table: its data set, model and reference.
+        planes, trajectories, curvatures: what was computed of the drawn runs' last weights.
+        records: of those runs.
+        flat_margin: nats above the checkpoint's loss that count as flat.
+        stem: of the table's files below `tables/`; the table of sharpness adds `_sharpness`.
+        sharpness: whether curvatures have a sharpness to be told in a table of its own.
+    """
+    settings = {"dataset": plan.dataset, "model": plan.model, "flat_margin": flat_margin}
+    inputs = {"planes": planes, "curvatures": curvatures, "records": records}
+    table = Part(
+        name="landscape",
+        kind="table",
+        make="perturb.landscape.parts:table",
+        inputs={kind: tuple(paths) for kind, paths in inputs.items()},
+        settings=settings | {"name": stem},
+        stem=stem,
+    )
+    steep = replace(
+        table,
+        name="sharpness",
+        make="perturb.landscape.parts:sharpness",
+        settings=settings | {"name": f"{stem}_sharpness"},
+        stem=f"{stem}_sharpness",
+    )
+    figures = [
+        Part(
+            name=name,
+            kind="figure",
+            make="perturb.landscape.parts:figure",
+            inputs={"planes": tuple(planes), "trajectories": tuple(trajectories)},
+            settings={"figure": name, "reference": plan.reference},
+            title=entry.title,
+            caption=entry.caption(plan),
+        )
+        for name, entry in LANDSCAPES.items()
+    ]
+    return [table, *([steep] if sharpness else []), *figures]
+
+
+def of_runs(plan: Plan, runs: Sequence[Run], settings: LandscapeSettings) -> list[Part]:
+    """Return the parts of the landscapes of these runs' last weights."""
+    folders = [f"landscapes/{run}" for run in runs]
+    return parts(
+        plan,
+        planes=[
+            f"{folder}/plane{seed}.npz" for seed in settings.direction_seeds for folder in folders
+        ],
+        trajectories=[f"{folder}/trajectory.npz" for folder in folders],
+        curvatures=[f"{folder}/curvature.json" for folder in folders],
+        records=[run.record for run in runs],
+        flat_margin=settings.flat_margin,
+        stem=f"landscape_{plan.chapter}",
+        sharpness=bool(settings.sharpness_radii or settings.adaptive_radii),
+    )
+
+
+def pages(runs: Sequence[Run], settings: LandscapeSettings) -> tuple[Page, ...]:
+    """Return the interactive pages of these runs, each in the first pair of directions."""
+    first = settings.direction_seeds[0]
+    return tuple(
+        Page(f"{run.method}, seed {run.seed}", f"landscapes/{run}/plane{first}.html")
+        for run in runs
+    )
+
+
+def table(
+    settings: Mapping[str, Any], inputs: Mapping[str, Sequence[Path]], results: Path
+) -> Table:
+    """Make the table of landscapes from `planes` and `curvatures`, traced to `records`."""
+    from perturb.landscape import table as tables
+
+    return _made(tables.general, settings, inputs, results)
+
+
+def sharpness(
+    settings: Mapping[str, Any], inputs: Mapping[str, Sequence[Path]], results: Path
+) -> Table:
+    """Make the table of the sharpness of the same checkpoints."""
+    from perturb.landscape import table as tables
+
+    return _made(tables.sharpness, settings, inputs, results)
+
+
+def _made(
+    printed: Callable[[pd.DataFrame, str, str], Table],
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, Sequence[Path]],
+    results: Path,
+) -> Table:
+    from perturb.landscape import provenance
+    from perturb.landscape import table as tables
+
+    planes, curvatures = inputs["planes"], inputs["curvatures"]
+    checkpoints = tables.read_checkpoints(planes, curvatures)
+    frame = tables.build(checkpoints, settings["flat_margin"])
+    title = f"{settings['dataset']}, {settings['model']}"
+    traced = provenance.of_table(planes, curvatures, inputs["records"], results)
+    return replace(printed(frame, settings["name"], title), provenance=traced)
+
+
+def figure(
+    settings: Mapping[str, Any], inputs: Mapping[str, Sequence[Path]], results: Path
+) -> Figure:
+    """Draw `settings["figure"]` of `planes` and `trajectories`; `reference` is drawn in black."""
+    from perturb.figures import landscape
+    from perturb.landscape.files import read_plane
+
+    def read(paths: Iterable[Path]) -> list[Plane]:
+        return [read_plane(path) for path in paths]
+
+    material = landscape.material(
+        read(inputs["planes"]), read(inputs["trajectories"]), settings["reference"]
+    )
+    return landscape.draw(settings["figure"], material)

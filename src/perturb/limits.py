@@ -1,0 +1,4 @@
+"""The largest numbers that fit the types in which runs are computed."""
+
+LARGEST_FLOAT = (2 - 2**-23) * 2.0**127  # of float32
+LARGEST_INTEGER = 2**63 - 1  # of int64, for seeds and counts

@@ -1,0 +1,190 @@
+"""What the numbers of a table say and cannot say, in plain sentences: a chapter's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from perturb.analysis import display, tables
+from perturb.analysis.plan import Plan
+from perturb.analysis.statistics import LEVEL, POWER
+from perturb.analysis.tables import ComparisonTable
+from perturb.study import Words
+
+_FACTS = {
+    "Protocol": "protocol",
+    "Device": "device",
+    "Versions": "versions",
+    "Data": "data",
+    "SHA-256 of the data": "data_sha256",
+}
+
+_CLEAN = (
+    "Every run that was asked for finished, on one kind of device, with one set of versions, data "
+    "and settings."
+)
+
+
+def comparison(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> Words:
+    """Return the words of a chapter that compares methods: `settings["plan"]`, its table."""
+    table = tables.of_frame(frames[""], Plan.of(settings["plan"]))
+    facts = {name: " | ".join(_values(table, column)) for name, column in _FACTS.items()}
+    return Words(
+        heading=display.heading(table),
+        what=" ".join([what_was_run(table), *([] if table.warnings else [_CLEAN])]),
+        warnings=table.warnings,
+        findings=findings(table),
+        facts={name: text or "unknown" for name, text in facts.items()},
+    )
+
+
+def ranking(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> Words:
+    """Return the words of a chapter that ranks methods over data sets (`settings["plans"]`)."""
+    frame, plans = frames[""], [Plan.of(plan) for plan in settings["plans"]]
+    best = frame.sort_values(["mean_rank", "method"]).iloc[0]
+    return Words(
+        heading="All data sets",
+        what=f"{count(len(frame), 'method')} that finished on each of "
+        f"{listing(plan.dataset for plan in plans)}, ranked by their mean last-epoch "
+        f"{plans[0].measure.words}.",
+        findings=[
+            f"{best['method']} has the best mean rank, {best['mean_rank']:.2f} of {len(frame)}.",
+            frame["test"].iloc[0],
+        ],
+    )
+
+
+def listing(items: Iterable[str]) -> str:
+    """Join items as `a, b and c`."""
+    items = list(items)
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+
+
+def count(number: int, noun: str) -> str:
+    """Return `1 method`, `2 methods`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def what_was_run(table: ComparisonTable) -> str:
+    """Say how many methods and runs the table holds, on what and how."""
+    frame, plan = table.frame, table.plan
+    asked = frame[frame["seeds_asked"] > 0]
+    done = int(asked["seeds_finished"].sum())
+    total = int(asked["seeds_asked"].sum())
+    epochs = f", {plan.epochs} epochs unless the name says otherwise" if plan.epochs else ""
+    protocol = f", protocol {plan.protocol}" if plan.protocol else ""
+    scale = "Smoke run, not a result: " if "smoke" in _values(table, "scale") else ""
+    devices = listing(_values(table, "device")) or "no device"
+    return (
+        f"{scale}{count(len(asked), 'method')}, {done} of {total} runs finished, {plan.model} "
+        f"on {plan.dataset} (data: {listing(_values(table, 'data'))}){epochs}{protocol}, on "
+        f"{devices}."
+    )
+
+
+def findings(table: ComparisonTable) -> list[str]:
+    """Return the sentences of a data set's results, each made from the table's numbers."""
+    reference = _row(table, table.plan.reference)
+    if reference is None or not reference.finished:
+        return [
+            f"The reference {table.plan.reference} has no finished run, so nothing is compared."
+        ]
+    measure = table.plan.measure
+    interval = f" {reference.last_interval}" if reference.last_interval else ""
+    unit = f" {measure.unit}" if measure.unit else ""
+    texts = [
+        f"{reference.method} reached {reference.last}{interval}{unit} {measure.words} in the last "
+        f"epoch ({reference.seeds} seeds)."
+    ]
+    texts += _against_sgd(table)
+    texts += [*_verdicts(table), *_resolution(table), *_spoilt(table)]
+    return [text for text in texts if text]
+
+
+def _values(table: ComparisonTable, column: str) -> list[str]:
+    found = {part for text in table.frame[column] for part in text.split(" | ") if part}
+    return sorted(found)
+
+
+def _row(table: ComparisonTable, method: str | None) -> display.DisplayRow | None:
+    return next((row for row in display.rows(table) if row.method == method), None)
+
+
+def _against_sgd(table: ComparisonTable) -> list[str]:
+    texts = []
+    for key, terms in (("sgd", "equal epochs"), ("sgd_double", "equal gradient evaluations")):
+        row = _row(table, getattr(table.plan, key))
+        if row is not None and row.difference:
+            interval = f" {row.difference_interval}" if row.difference_interval else ""
+            p = f", corrected p {_equals(row.p_holm)}" if row.p_holm else ""
+            texts.append(
+                f"At {terms}, the difference of {row.method} to {table.plan.reference} is "
+                f"{row.difference}{interval}{_points(table)}{p}."
+            )
+    return texts
+
+
+def _points(table: ComparisonTable) -> str:
+    unit = table.plan.measure.difference_unit
+    return f" {unit}" if unit else ""
+
+
+def _equals(p: str) -> str:
+    return p if p.startswith("<") else f"= {p}"
+
+
+def _verdicts(table: ComparisonTable) -> list[str]:
+    """Say which methods the table tells from their reference, and how many it does not."""
+    rows = display.rows(table)
+    family = next((text for text in table.frame["family"] if text), "")
+    if not family:
+        return ["No method could be tested against the reference."]
+    texts = [f"Family of the tests: {family}, each kind corrected after Holm."]
+    for verdict in ("better", "better within margin", "worse", "worse within margin", "equivalent"):
+        chosen = [f"{row.method} ({row.difference})" for row in rows if row.verdict == verdict]
+        if chosen:
+            texts.append(f"{verdict.capitalize()}: {listing(chosen)}.")
+    if not any(row.verdict.startswith(("better", "worse")) for row in rows):
+        texts.append(
+            f"After the correction no method differs from its reference at the "
+            f"{100 * LEVEL:.0f} % level."
+        )
+    undecided = len([row for row in rows if row.verdict == "not distinguishable"])
+    if undecided:
+        margin = table.plan.equivalence_margin
+        texts.append(
+            f"{count(undecided, 'method')} cannot be told from the reference, nor be shown to lie "
+            f"within {margin:g}{_points(table)} of it."
+        )
+    untested = [r for r in rows if r.finished and r.verdict in ("too few seeds", "not tested")]
+    if untested:
+        texts.append(
+            f"{count(len(untested), 'method')} could not be tested: too few seeds, or the same "
+            "difference at every seed."
+        )
+    return texts
+
+
+def _resolution(table: ComparisonTable) -> list[str]:
+    measure = table.plan.measure
+    detectable = table.frame["minimum_detectable_difference"].dropna()
+    if detectable.empty:
+        return []
+    half = f"{display.shown(measure, detectable.median())}{_points(table)}"
+    return [
+        f"For half the methods, a test on these seeds finds a difference with power {POWER} only "
+        f"from {half} on, before any correction for their number."
+    ]
+
+
+def _spoilt(table: ComparisonTable) -> list[str]:
+    rows = display.rows(table)
+    diverged = [f"{row.method} ({row.status})" for row in rows if "diverged" in row.status]
+    missing = [row.method for row in rows if "missing" in row.status or "not run" in row.status]
+    unasked = [row.method for row in rows if row.status == "not asked for"]
+    texts = [f"Diverged: {listing(diverged)}."] if diverged else []
+    texts += [f"Runs are missing of {listing(missing)}."] if missing else []
+    texts += [f"Listed but not asked for: {listing(unasked)}."] if unasked else []
+    return texts
