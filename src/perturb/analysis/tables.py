@@ -38,6 +38,7 @@ TEXT_COLUMNS = (
     "protocol",
     "versions",
     "data_sha256",
+    "code_sha256",
 )
 
 
@@ -211,7 +212,7 @@ def _row(
         "scale": _distinct(runs, "scale"),
         "data": " | ".join(sorted({comparability.data_of(r) for r in runs.to_dict("records")})),
         "mixed": _named_once(notes, len(runs)),
-        "remarks": "; ".join(_remarks(plan, row, comparison, last, len(done))),
+        "remarks": "; ".join(_remarks(plan, row, comparison, last, runs)),
         "reference": plan.reference_of(row),
         "seeds": " ".join(str(seed) for seed in sorted(done["seed"])) if len(done) else "",
         "protocol": _distinct(runs, "protocol") or plan.protocol,
@@ -219,13 +220,17 @@ def _row(
         if len(runs)
         else "",
         "data_sha256": _distinct(runs, "data_sha256"),
+        "code_sha256": _distinct(runs, "code_sha256"),
     }
 
 
 def _remarks(
-    plan: Plan, row: Row, comparison: Comparison | None, last: Summary, finished: int
+    plan: Plan, row: Row, comparison: Comparison | None, last: Summary, runs: pd.DataFrame
 ) -> list[str]:
     remarks = [row.note] if row.note else []
+    finished = len(_finished(runs))
+    if differing := comparability.code_differences(runs):
+        remarks.append(f"its runs were made by different code: {differing}")
     if comparison and plan.reference_of(row) != plan.reference:
         remarks.append(f"difference to {plan.reference_of(row)}")
     if comparison and comparison.design == "paired" and comparison.seeds != finished:

@@ -25,6 +25,13 @@ def warnings_of(frame: pd.DataFrame, plan: Plan) -> list[str]:
         found.append(f"Not the whole data set: {'; '.join(partial)}.")
     if len(set(frame["scale"])) > 1 or len(set(frame["data"])) > 1:
         found.append("Runs of different scale or data stand in one table: do not compare them.")
+    coded = frame[frame["code_sha256"].str.contains("|", regex=False)]
+    if len(coded):
+        found.append(
+            "Rows whose runs were made by different code, so their means are of no one method "
+            f"(columns remarks and code_sha256): {_list(coded['method'])}. Delete the older runs "
+            "(`make verify` names them) and make them again."
+        )
     mixed = frame[frame["mixed"] != ""]
     if len(mixed):
         found.append(
