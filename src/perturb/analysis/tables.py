@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from perturb.analysis import comparability, comparisons
@@ -70,7 +72,8 @@ def build(plan: Plan, runs: pd.DataFrame) -> ComparisonTable:
     }
     sgd = _of_method(asked, plan.sgd) if plan.sgd else runs.iloc[:0]
     mixed = comparability.mixed(everything, references[plan.reference])
-    pooled = pool({row.method: measured(found, plan.measure) for row, found in asked})
+    values = {row.method: measured(found, plan.measure) for row, found in asked}
+    pooled = pool(values, _step(everything, values))
     compared = [_compare(plan, row, found, references) for row, found in asked]
     rows = [
         _row(plan, row, found, comparison, pooled, sgd, mixed)
@@ -156,6 +159,16 @@ def measured(runs: pd.DataFrame, measure: Measure) -> dict[int, float]:
     done = _finished(runs)
     values = _values(done, f"last_{measure.name}")
     return dict(zip(done["seed"].map(int), values.map(float), strict=True))
+
+
+def _step(runs: pd.DataFrame, values: Mapping[str, Mapping[int, float]]) -> float:
+    """Return what every value is a multiple of: one test image's share; 0 where they are not."""
+    images = {json.loads(text).get("test") for text in runs["images"]} if len(runs) else set()
+    number = images.pop() if len(images) == 1 else None
+    if not number:
+        return 0.0
+    counts = np.array([v * number for of_method in values.values() for v in of_method.values()])
+    return 1 / number if np.abs(counts - np.rint(counts)).max(initial=0) < 1e-6 else 0.0
 
 
 def _compare(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from perturb.analysis.plan import Plan
-from perturb.analysis.statistics import FEW_SEEDS, LEVEL
+from perturb.analysis.statistics import FEW_SEEDS, LEVEL, p_words
 
 SMOKE = (
     "SMOKE RUN: shortened training on few images, to show that the workflow works. "
@@ -73,8 +73,8 @@ def _of_comparisons(frame: pd.DataFrame) -> list[str]:
     if (spread < LEVEL).any():
         given = frame["minimum_detectable_difference_sd"].eq("pooled").any()
         found.append(
-            "The spread between seeds differs between methods (Bartlett's test, "
-            f"p = {spread.iloc[0]:.2g}): "
+            "The spread between seeds differs between methods (Bartlett's statistic, "
+            f"{p_words(spread.iloc[0])}): "
             + (
                 "pooled intervals and detectable differences are rough."
                 if given
