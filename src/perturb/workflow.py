@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -78,6 +79,13 @@ class Workflow:
         """Return the folder of images that a data set is read from, "" for a built-in one."""
         base = variants.base_name(dataset)
         return self.config.values.get("image_folders", {}).get(base, "")
+
+    @property
+    def folders_pattern(self) -> str:
+        """Return the pattern of the data sets that are folders of images, variants too."""
+        names = "|".join(re.escape(name) for name in self.config.values.get("image_folders", {}))
+        keys = "|".join(variants.KEYS)
+        return f"(?:{names})(?:_(?:{keys})-[^/]+)?" if names else "(?!)"
 
     @lru_cache  # noqa: B019
     def content(self, dataset: str) -> str:
