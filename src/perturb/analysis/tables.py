@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from perturb.analysis import comparability, comparisons
+from perturb.analysis.images import TestImages, differences, interval, matrix
 from perturb.analysis.plan import Plan, Row
 from perturb.analysis.pooling import PooledSpread, pool
 from perturb.analysis.statistics import Comparison, Summary, compare, summarise
@@ -41,6 +42,7 @@ TEXT_COLUMNS = (
     "versions",
     "data_sha256",
     "code_sha256",
+    "leakage",
 )
 
 
@@ -57,8 +59,16 @@ class ComparisonTable:
         return warnings_of(self.frame, self.plan)
 
 
-def build(plan: Plan, runs: pd.DataFrame) -> ComparisonTable:
+def build(
+    plan: Plan,
+    runs: pd.DataFrame,
+    images: TestImages | None = None,
+    leakage: Sequence[str] = (),
+) -> ComparisonTable:
     """Make the table of `plan` (docs/what-the-numbers-mean.md) from `runs` (`runs.collect`).
+
+    `images` are the runs' predictions, `leakage` what must be known of the data set (a file
+    `data/*.duplicates.json`).
 
     Runs that the plan does not ask for are left out. The measure and its differences are in the
     unit of the records (accuracies are fractions), losses nats. Diverged runs count in
@@ -77,6 +87,8 @@ def build(plan: Plan, runs: pd.DataFrame) -> ComparisonTable:
     compared = [_compare(plan, row, found, references) for row, found in asked]
     rows = [
         _row(plan, row, found, comparison, pooled, sgd, mixed)
+        | _of_images(plan, row, found, references, images)
+        | {"leakage": " | ".join(leakage)}
         for (row, found), comparison in zip(asked, compared, strict=True)
     ]
     comparisons.correct(rows, compared, plan.difference, plan.measure)
@@ -235,6 +247,33 @@ def _row(
         "data_sha256": _distinct(runs, "data_sha256"),
         "code_sha256": _distinct(runs, "code_sha256"),
     }
+
+
+def _of_images(
+    plan: Plan,
+    row: Row,
+    runs: pd.DataFrame,
+    references: Mapping[str, pd.DataFrame],
+    images: TestImages | None,
+) -> dict[str, Any]:
+    """Return the columns that need the runs' predictions; without those there are none."""
+    if images is None:
+        return {}
+    reference = plan.reference_of(row)
+    ours, theirs = (
+        images.correct(_finished(found).to_dict("records")) if len(found) else {}
+        for found in (runs, references[reference])
+    )
+    values: dict[str, Any] = {
+        f"{plan.last}_without_duplicates_mean": images.without_copies(ours),
+        "predictions_that_differ": sum(one.differs for one in ours.values()),
+    }
+    off = differences(ours, theirs) if row.method != reference else np.zeros((0, 0))
+    for stem, found in ((plan.last, matrix(ours)), (plan.difference, off)):
+        ends = interval(found) or (None, None)
+        for end, value in zip(("low", "high"), ends, strict=True):
+            values[f"{stem}_seeds_and_images_ci95_{end}"] = value
+    return values
 
 
 def _remarks(

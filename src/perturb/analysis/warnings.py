@@ -25,6 +25,7 @@ def warnings_of(frame: pd.DataFrame, plan: Plan) -> list[str]:
         found.append(f"Not the whole data set: {'; '.join(partial)}.")
     if len(set(frame["scale"])) > 1 or len(set(frame["data"])) > 1:
         found.append("Runs of different scale or data stand in one table: do not compare them.")
+    found += _of_data(frame, plan)
     coded = frame[frame["code_sha256"].str.contains("|", regex=False)]
     if len(coded):
         found.append(
@@ -59,6 +60,20 @@ def warnings_of(frame: pd.DataFrame, plan: Plan) -> list[str]:
             f"Fewer than {FEW_SEEDS} seeds finished, so no verdict: {_list(few['method'])}."
         )
     return found + _of_comparisons(frame)
+
+
+def _of_data(frame: pd.DataFrame, plan: Plan) -> list[str]:
+    """Return what limits the data set, and what was predicted on it."""
+    leakage = frame["leakage"].iloc[0] if "leakage" in frame and len(frame) else ""
+    found = [f"Data set {plan.dataset}: {text}." for text in leakage.split(" | ") if text]
+    if "predictions_that_differ" in frame:
+        other = frame[frame["predictions_that_differ"] > 0]
+        if len(other):
+            found.append(
+                "Predictions that come to another accuracy than the runs' records, as on another "
+                f"device: {_list(other['method'])}."
+            )
+    return found
 
 
 def _of_comparisons(frame: pd.DataFrame) -> list[str]:

@@ -57,15 +57,16 @@ class Copies:
         return connected_components(graph, directed=False)[1]
 
 
-def find(images: np.ndarray) -> Copies:
+def find(images: np.ndarray, equal_only: bool = False) -> Copies:
     """Return the copies among images uint8 [N, H, W, C]; of equal ones, each with the first.
 
-    One thread, so that no other order of sums moves a near tie.
+    With `equal_only` no others are looked for. One thread, so that no other order of sums moves a
+    near tie.
     """
     equal, first = _equal(images)
     nothing = np.zeros((0, 2), dtype=np.int64)
     pairs, agreement, threshold = nothing, np.zeros(0), None
-    why = _not_compared(images, len(first))
+    why = "equal images only were asked for" if equal_only else _not_compared(images, len(first))
     if not why:
         with threadpool_limits(limits=1):
             candidates = _candidates(images[first])
@@ -106,10 +107,11 @@ class Leakage:
         return len(self.copies.pairs) > 0
 
 
-def leakage(data: PreparedData) -> Leakage:
+def leakage(data: PreparedData, equal_only: bool = False) -> Leakage:
     """Return the leakage of a data set, by its true labels where some are noisy."""
     labels = data.train_labels if data.train_true_labels is None else data.train_true_labels
-    return leakage_of(data.train_images, labels, data.test_images, data.test_labels)
+    images = data.train_images, data.test_images
+    return leakage_of(images[0], labels, images[1], data.test_labels, equal_only)
 
 
 def leakage_of(
@@ -117,10 +119,11 @@ def leakage_of(
     train_labels: np.ndarray,
     test_images: np.ndarray,
     test_labels: np.ndarray,
+    equal_only: bool = False,
 ) -> Leakage:
     """Return the leakage of images uint8 [N, H, W, C] with labels int64 [N]."""
     train = len(train_images)
-    copies = find(np.concatenate([train_images, test_images]))
+    copies = find(np.concatenate([train_images, test_images]), equal_only)
     labels = np.concatenate([train_labels, test_labels])
     groups = copies.groups(len(labels))
     is_test = np.arange(len(labels)) >= train
@@ -219,14 +222,41 @@ def _largest(values: np.ndarray, count: int, chunk: int = 100) -> np.ndarray:
 
 
 def _agreement(images: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Return how far the detail of each pair agrees, at most 1, at the shift that fits best."""
-    detail = np.concatenate(
-        [_detail(images[at : at + _ROWS]) for at in range(0, len(images), _ROWS)]
-    )
-    found = [
-        _correlation(*detail[pairs[at : at + _PAIRS].T]) for at in range(0, len(pairs), _PAIRS)
-    ]
-    return np.concatenate(found) if found else np.zeros(0)
+    """Return how far the detail of each pair agrees, at most 1, at the shift that fits best.
+
+    The largest correlation of the middle of its first image within the second. What an image brings
+    to all its pairs is computed once.
+    """
+    parts = [_prepared(images[at : at + _ROWS]) for at in range(0, len(images), _ROWS)]
+    template, spectrum, length = (np.concatenate(part) for part in zip(*parts, strict=True))
+    side, shifts = spectrum.shape[1], length.shape[1]
+    found = np.empty(len(pairs))
+    for at in range(0, len(pairs), _PAIRS):
+        first, second = pairs[at : at + _PAIRS].T
+        product = scipy.fft.irfft2(spectrum[second] * template[first], s=(side, side))
+        found[at : at + _PAIRS] = (product[:, :shifts, :shifts] / length[second]).max(axis=(1, 2))
+    return found
+
+
+def _prepared(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what correlating takes of images: as the first of a pair, as the second, its length.
+
+    The conjugate spectrum of the middle, of length one; the spectrum of the whole; the length of
+    each of its windows [N, shifts, shifts].
+    """
+    detail = _detail(images)
+    side = detail.shape[1]
+    shift = side // 8
+    inner = side - 2 * shift
+    noise = _NOISE * inner
+    middle = detail[:, shift:-shift, shift:-shift]
+    middle = middle - middle.mean(axis=(1, 2), keepdims=True)
+    length = np.sqrt((middle**2).sum(axis=(1, 2), keepdims=True)) + noise
+    template = np.zeros_like(detail)
+    template[:, :inner, :inner] = middle / length
+    variance = _windows(detail**2, inner) - _windows(detail, inner) ** 2 / inner**2
+    lengths = np.sqrt(np.maximum(variance, 0)).astype(np.float32) + noise
+    return np.conj(scipy.fft.rfft2(template)), scipy.fft.rfft2(detail), lengths
 
 
 def _detail(images: np.ndarray) -> np.ndarray:
@@ -238,25 +268,6 @@ def _detail(images: np.ndarray) -> np.ndarray:
     padded = np.pad(grey, ((0, 0), (1, 1), (1, 1)), mode="edge")
     mean = sum(padded[:, y : y + side, x : x + side] for y in range(3) for x in range(3)) / 9
     return grey - mean
-
-
-def _correlation(image: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the largest correlation of the middle of `image` [N, H, H] within `other`, [N]."""
-    side = image.shape[1]
-    shift = side // 8
-    inner = side - 2 * shift
-    middle = image[:, shift:-shift, shift:-shift]
-    middle = middle - middle.mean(axis=(1, 2), keepdims=True)
-    template = np.zeros_like(image)
-    template[:, :inner, :inner] = middle
-    spectrum = scipy.fft.rfft2(other) * np.conj(scipy.fft.rfft2(template))
-    product = scipy.fft.irfft2(spectrum, s=(side, side))[:, : 2 * shift + 1, : 2 * shift + 1]
-    pixels = inner**2
-    variance = _windows(other**2, inner) - _windows(other, inner) ** 2 / pixels
-    noise = _NOISE * inner
-    of_other = np.sqrt(np.maximum(variance, 0)) + noise
-    of_image = np.sqrt((middle**2).sum(axis=(1, 2))) + noise
-    return (product / of_other / of_image[:, None, None]).max(axis=(1, 2)).astype(np.float64)
 
 
 def _windows(values: np.ndarray, side: int) -> np.ndarray:

@@ -49,15 +49,18 @@ def prepare_folder(
         print(f"{name}: {line}.", file=sys.stderr)
 
 
-def find_duplicates(images: str | Path, manifest: str | Path, output: str | Path) -> None:
+def find_duplicates(
+    images: str | Path, manifest: str | Path, output: str | Path, equal_only: bool = False
+) -> None:
     """Write what a prepared data set has twice, and which test images a network has seen.
 
     JSON: all that `remarks.described` says; `seen_test_images`, indices into the test split;
-    `remarks`, the sentences for a reader of a table; the data's SHA-256. Raises PerturbError where
+    `remarks`, the sentences for a reader of a table; the data's SHA-256. With `equal_only`, as a
+    smoke run has it, copies that are not equal are not looked for. Raises PerturbError where
     the data is damaged.
     """
     data = prepared.load(images, manifest)
-    found = duplicates.leakage(data)
+    found = duplicates.leakage(data, equal_only)
     # A folder's manifest has the examples by the names of their files.
     of_folder = data.manifest.get("duplicates")
     said = of_folder or remarks.described(found, _counts(data))
