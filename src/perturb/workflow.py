@@ -31,6 +31,7 @@ from perturb.jobs.store import store_folder
 from perturb.landscape.settings import USED_BY, LandscapeSettings
 from perturb.models import registry as models
 from perturb.planning.here import check_here
+from perturb.predictions.files import record_of
 from perturb.runs import Run, Specification
 from perturb.study import Chapter, Part
 
@@ -242,17 +243,22 @@ class Workflow:
     def inputs(self, part: Part) -> dict[str, list[str]]:
         """Return the files that a part is made from, by what they are.
 
-        With `partial_results`, of the runs' records those that are there.
+        With `partial_results`, of the runs' records those that are there, and their predictions.
         """
         partial = self.config.values.get("partial_results", False)
+        needed = {"records": lambda path: path, "predictions": record_of}
         return {
             kind: [
                 self.file(path)
                 for path in paths
-                if not (partial and kind == "records") or Path(self.file(path)).exists()
+                if not (partial and kind in needed) or Path(self.file(needed[kind](path))).exists()
             ]
             for kind, paths in part.inputs.items()
         }
+
+    def code_of_predictions(self, run: Run) -> str:
+        """Return a hash of the modules that a run's predictions depend on."""
+        return code.digest(code.of("perturb.predictions.run")) + self.code_of_run(run)
 
     def code_of_part(self, script: str, part: Part) -> str:
         """Return a hash of the modules that make a part."""

@@ -68,6 +68,7 @@ rule find_duplicates:
     resources:
         mem_mb=4000,
     params:
+        equal_only=CONFIG.scale == "smoke",
         code=say(ASK.code_of, "find_duplicates.py"),
     script:
         "../scripts/find_duplicates.py"
