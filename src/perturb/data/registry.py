@@ -6,7 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from perturb.data import variants
-from perturb.data.cifar import CIFAR10, CIFAR100
+from perturb.data.cifar import CIFAR10
+from perturb.data.cifar100 import CIFAR100
 from perturb.data.dataset import Dataset, Shape
 from perturb.data.digits import DIGITS
 from perturb.data.dropping import WithoutDuplicates
@@ -64,6 +65,30 @@ def check_name(name: str, folders: Collection[str] = ()) -> str:
             "images of your own goes under image_folders in the config."
         )
     return name
+
+
+def root_of(name: str, data_root: str | Path) -> Path:
+    """Return the folder that the official files of a data set lie in: `data_root`, or one below it.
+
+    `data_root` itself where they lie in neither. Raises PerturbError where several folders have
+    them.
+    """
+    root, known = Path(data_root).expanduser(), DATASETS.get(variants.base_name(name))
+    layouts = getattr(known, "layouts", ())
+    places = [place for layout in layouts for place in (layout.folder, layout.archive)]
+
+    def holds(folder: Path) -> bool:
+        return any((folder / place).exists() for place in places)
+
+    if not places or not root.is_dir() or holds(root):
+        return root
+    below = [path for path in sorted(root.iterdir()) if path.is_dir() and holds(path)]
+    if len(below) > 1:
+        raise PerturbError(
+            f"data_root {root}: {', '.join(path.name for path in below)} each hold {name}. Name "
+            "one of them as data_root, or remove the others."
+        )
+    return below[0] if below else root
 
 
 def readers(name: str) -> tuple[str, ...]:
