@@ -103,6 +103,10 @@ class Workflow:
         read = ImageFolder(name=dataset, folder=Path(folder))
         return self.contents.sha256(read.folder, read.files())
 
+    def data_root(self, dataset: str) -> str:
+        """Return the folder that a data set's official files are looked for in."""
+        return str(registry.root_of(dataset, self.config.values["data_root"]))
+
     def allow_partial(self, dataset: str) -> bool:
         """Return whether a data set may be prepared from an incomplete copy.
 

@@ -15,7 +15,7 @@ rule prepare_data:
         dataset=lambda wildcards: say(ASK.dataset, wildcards.dataset),
         split_seed=CONFIG.values.get("split_seed", 0),
         content=lambda wildcards: say(ASK.content, wildcards.dataset),
-        data_root=data_root,
+        data_root=lambda wildcards, resources: say(ASK.data_root, wildcards.dataset),
         allow_partial=lambda wildcards, resources: say(
             ASK.allow_partial, wildcards.dataset
         ),
