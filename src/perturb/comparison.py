@@ -50,6 +50,7 @@ class Comparing:
         prefix: of its chapters' names before the data set's; its own name by default.
         published_by: where its published numbers are from, in a word; "" where there are none.
         measure: what methods are compared by.
+        predicted: whether its runs train a classifier, whose predictions are looked at.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Comparing:
     prefix: str | None = None
     published_by: str = ""
     measure: Measure = ACCURACY
+    predicted: bool = False
 
     def study(
         self,
@@ -209,6 +211,8 @@ class Comparing:
             sgd_double=own.get("sgd_double", ""),
             published=self.published_by,
             normalisation=drawn["normalisation"] if drawn.get("methods") else "",
+            leakage=True,
+            predicted=self.predicted and config.values.get("predictions", True),
         )
 
     def _row(self, row: Mapping[str, Any], own: Mapping[str, Any], seeds: Sequence[int]) -> Row:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -30,6 +31,7 @@ from perturb.jobs.store import store_folder
 from perturb.landscape.settings import USED_BY, LandscapeSettings
 from perturb.models import registry as models
 from perturb.planning.here import check_here
+from perturb.predictions.files import record_of
 from perturb.runs import Run, Specification
 from perturb.study import Chapter, Part
 
@@ -79,6 +81,13 @@ class Workflow:
         base = variants.base_name(dataset)
         return self.config.values.get("image_folders", {}).get(base, "")
 
+    @property
+    def folders_pattern(self) -> str:
+        """Return the pattern of the data sets that are folders of images, variants too."""
+        names = "|".join(re.escape(name) for name in self.config.values.get("image_folders", {}))
+        keys = "|".join(variants.KEYS)
+        return f"(?:{names})(?:_(?:{keys})-[^/]+)?" if names else "(?!)"
+
     @lru_cache  # noqa: B019
     def content(self, dataset: str) -> str:
         """Return a hash of a folder of images: file by file, its path, size and content.
@@ -93,6 +102,10 @@ class Workflow:
             return self.contents.last(Path(folder))
         read = ImageFolder(name=dataset, folder=Path(folder))
         return self.contents.sha256(read.folder, read.files())
+
+    def data_root(self, dataset: str) -> str:
+        """Return the folder that a data set's official files are looked for in."""
+        return str(registry.root_of(dataset, self.config.values["data_root"]))
 
     def allow_partial(self, dataset: str) -> bool:
         """Return whether a data set may be prepared from an incomplete copy.
@@ -234,17 +247,22 @@ class Workflow:
     def inputs(self, part: Part) -> dict[str, list[str]]:
         """Return the files that a part is made from, by what they are.
 
-        With `partial_results`, of the runs' records those that are there.
+        With `partial_results`, of the runs' records those that are there, and their predictions.
         """
         partial = self.config.values.get("partial_results", False)
+        needed = {"records": lambda path: path, "predictions": record_of}
         return {
             kind: [
                 self.file(path)
                 for path in paths
-                if not (partial and kind == "records") or Path(self.file(path)).exists()
+                if not (partial and kind in needed) or Path(self.file(needed[kind](path))).exists()
             ]
             for kind, paths in part.inputs.items()
         }
+
+    def code_of_predictions(self, run: Run) -> str:
+        """Return a hash of the modules that a run's predictions depend on."""
+        return code.digest(code.of("perturb.predictions.run")) + self.code_of_run(run)
 
     def code_of_part(self, script: str, part: Part) -> str:
         """Return a hash of the modules that make a part."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from perturb.analysis.plan import Plan
-from perturb.analysis.statistics import FEW_SEEDS, LEVEL, POWER
+from perturb.analysis.statistics import FEW_SEEDS, LEVEL, POWER, p_text
 from perturb.analysis.table import Cell, Column, Group, Table
 from perturb.analysis.tables import ComparisonTable
 from perturb.study import Measure
@@ -35,6 +35,8 @@ class DisplayRow:
     best: str
     difference: str
     difference_interval: str
+    without_copies: str
+    images_interval: str
     p_holm: str
     detectable: str
     gradients: str
@@ -77,6 +79,16 @@ def caption(table: ComparisonTable) -> str:
         f"Detectable: the difference that a test on as many seeds finds at {100 * LEVEL:.0f} %, "
         f"uncorrected, with power {POWER}.",
     ]
+    if f"{plan.difference}_seeds_and_images_ci95_low" in table.frame:
+        parts.append(
+            "Over seeds and images: the 95 % interval of the difference for other seeds and for "
+            "other test images, too."
+        )
+    if _without_copies(table):
+        parts.append(
+            "Without duplicates: accuracy on the test images that have no copy among the train "
+            "images."
+        )
     if plan.sgd:
         parts.append(f"Gradients: batch gradients computed, relative to {plan.sgd}.")
     if _published(table):
@@ -109,6 +121,11 @@ def _split(plan: Plan) -> str:
 def _published(table: ComparisonTable) -> bool:
     column = table.plan.published_column
     return bool(column) and bool(table.frame[column].notna().any())
+
+
+def _without_copies(table: ComparisonTable) -> bool:
+    column = f"{table.plan.last}_without_duplicates_mean"
+    return column in table.frame and bool(table.frame[column].notna().any())
 
 
 def _design(table: ComparisonTable) -> str:
@@ -183,19 +200,16 @@ def shown_difference(measure: Measure, value: float | None) -> str:
     return (f"{0:.{measure.digits}f}" if float(text) == 0 else text).replace("-", "−")
 
 
-def p_text(value: float | None) -> str:
-    """Write a p-value to two significant digits, or as `<0.001`."""
-    if not known(value):
-        return ""
-    return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
-
-
 def _row(table: ComparisonTable, row: Mapping[str, Any]) -> DisplayRow:
     plan, measure = table.plan, table.plan.measure
     low, high = (row[f"{plan.last}_ci95_{end}"] for end in ("low", "high"))
-    ends = [
-        shown_difference(measure, row[f"{plan.difference}_ci95_{end}"]) for end in ("low", "high")
-    ]
+    ends, of_images = (
+        [
+            shown_difference(measure, row.get(f"{plan.difference}_{which}ci95_{end}"))
+            for end in ("low", "high")
+        ]
+        for which in ("", "seeds_and_images_")
+    )
     relative = row.get("gradient_evaluations_relative_to_sgd")
     others = (row[f"final_{name}_mean"] for name in plan.also)
     return DisplayRow(
@@ -208,6 +222,8 @@ def _row(table: ComparisonTable, row: Mapping[str, Any]) -> DisplayRow:
         best=shown(measure, row.get(f"{plan.best}_mean")),
         difference=shown_difference(measure, row[f"{plan.difference}_mean"]),
         difference_interval=f"[{ends[0]}, {ends[1]}]" if ends[0] else "",
+        without_copies=shown(measure, row.get(f"{plan.last}_without_duplicates_mean")),
+        images_interval=f"[{of_images[0]}, {of_images[1]}]" if of_images[0] else "",
         p_holm=p_text(row["p_value_holm"]),
         detectable=shown(measure, row["minimum_detectable_difference"]),
         gradients=f"{relative:.2f}" if known(relative) else "",
@@ -235,18 +251,17 @@ _MARKS = {
 def table_of(table: ComparisonTable, provenance: pd.DataFrame | None = None) -> Table:
     """Return the table as it is printed: rows by section, intervals, pictures of differences."""
     found = rows(table)
-    triggers = any(row.trigger for row in found)
-    published = _published(table)
+    has = _Optional.of(table, found)
     bars = difference_bars(table)
     groups = [
-        Group(section, [_cells(row, table.plan, bars, triggers, published) for row in listed])
+        Group(section, [_cells(row, table.plan, bars, has) for row in listed])
         for section, listed in groupby(found, key=lambda row: row.section)
     ]
     return Table(
         name=table.plan.chapter,
         title=f"Every method: {heading(table)}",
         frame=table.frame,
-        columns=_columns(table.plan, triggers, published),
+        columns=_columns(table.plan, has),
         groups=groups,
         caption=caption(table),
         warnings=table.warnings,
@@ -254,7 +269,26 @@ def table_of(table: ComparisonTable, provenance: pd.DataFrame | None = None) -> 
     )
 
 
-def _columns(plan: Plan, triggers: bool, published: bool) -> list[Column]:
+@dataclass(frozen=True)
+class _Optional:
+    """Which columns a table has that not every one needs."""
+
+    triggers: bool
+    published: bool
+    without_copies: bool
+    images: bool
+
+    @classmethod
+    def of(cls, table: ComparisonTable, found: Sequence[DisplayRow]) -> _Optional:
+        return cls(
+            triggers=any(row.trigger for row in found),
+            published=_published(table),
+            without_copies=any(row.without_copies for row in found),
+            images=any(row.images_interval for row in found),
+        )
+
+
+def _columns(plan: Plan, has: _Optional) -> list[Column]:
     measure = plan.measure
     unit = f" ({measure.unit})" if measure.unit else ""
     short = measure.short[:1].upper() + measure.short[1:]
@@ -263,11 +297,20 @@ def _columns(plan: Plan, triggers: bool, published: bool) -> list[Column]:
         Column("Method", "code", width=34),
         Column("Seeds", "count", short="n"),
         Column(f"{short}, last epoch", unit=measure.unit, short=f"{short}{unit}\nlast epoch"),
+    ]
+    if has.without_copies:
+        columns.append(Column("Without duplicates", unit=measure.unit, short="Without\ndupl."))
+    columns.append(
         Column(
             f"Difference to {plan.reference}",
             unit=measure.difference_unit,
             short=f"Difference to\n{plan.reference}",
-        ),
+        )
+    )
+    # The page is too narrow for both intervals: the CSV has this one.
+    images = Column("Over seeds and images", unit=measure.difference_unit, paper=False)
+    columns += [images] if has.images else []
+    columns += [
         Column("Verdict, p after Holm", "verdict", short="Verdict,\np (Holm)"),
         Column("Detectable", short="Detect-\nable"),
     ]
@@ -275,10 +318,10 @@ def _columns(plan: Plan, triggers: bool, published: bool) -> list[Column]:
         columns.append(Column(f"Best epoch, by {selected}", short=f"Best\nby {selected[:4]}"))
     columns += [Column("Gradients", short="Gradi-\nents")] if plan.sgd else []
     columns += [Column(_words(name), short=_words(name).replace(" ", "\n")) for name in plan.also]
-    columns += [Column("Trigger", "text", width=12)] if triggers else []
+    columns += [Column("Trigger", "text", width=12)] if has.triggers else []
     columns += (
         [Column(_words(plan.published), short=_hyphenated(_words(plan.published)))]
-        if published
+        if has.published
         else []
     )
     return columns
@@ -299,8 +342,7 @@ def _cells(
     row: DisplayRow,
     plan: Plan,
     bars: Mapping[str, tuple[float, ...]],
-    triggers: bool,
-    published: bool,
+    has: _Optional,
 ) -> list[Cell]:
     alerts = (row.status if row.finished and row.status != "finished" else "",)
     alerts += (f"mixed: {row.mixed}" if row.mixed else "",)
@@ -313,14 +355,17 @@ def _cells(
         ),
         Cell(row.seeds),
     ]
-    last = [Cell(row.published)] if published else []
+    last = [Cell(row.published)] if has.published else []
     if not row.finished:
-        across = 4 + bool(plan.protocol) + bool(plan.sgd) + len(plan.also) + triggers
+        across = 4 + bool(plan.protocol) + bool(plan.sgd) + len(plan.also) + has.triggers
+        across += has.without_copies + has.images
         return [*cells, Cell(row.status, tone="absent", span=across), *last]
     mark, tone = _MARKS.get(row.verdict, ("", ""))
     cells += [
         Cell(row.last, row.last_interval),
+        *([Cell(row.without_copies)] if has.without_copies else []),
         Cell(row.difference, row.difference_interval, bar=bars.get(row.method, ())),
+        *([Cell(row.images_interval)] if has.images else []),
         Cell(
             row.verdict,
             f"p {row.p_holm}" if row.p_holm else "",
@@ -332,7 +377,7 @@ def _cells(
     cells += [Cell(row.best)] if plan.protocol else []
     cells += [Cell(row.gradients)] if plan.sgd else []
     cells += [Cell(text) for text in row.also]
-    cells += [Cell(row.trigger)] if triggers else []
+    cells += [Cell(row.trigger)] if has.triggers else []
     return [*cells, *last]
 
 

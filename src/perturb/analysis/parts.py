@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from perturb.analysis.plan import Plan
 from perturb.figures import catalogue
 from perturb.figures.catalogue import Entry
+from perturb.predictions.files import file_of
 from perturb.study import Part
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def comparison_parts(
         name="",
         kind="table",
         make="perturb.analysis.parts:comparison",
-        inputs=inputs,
+        inputs=inputs | _of_test_images(plan),
         settings={"plan": plan.values()},
         stem=plan.chapter,
     )
@@ -57,11 +58,28 @@ def comparison(
 ) -> Table:
     """Make the table of `settings["plan"]` from the runs of `inputs["records"]`."""
     from perturb.analysis import display, provenance, runs, tables
+    from perturb.analysis.images import TestImages
+    from perturb.files import read_json
 
     plan = Plan.of(settings["plan"])
     found = runs.collect(inputs["records"])
     traced = provenance.of_table(plan, found, results)
-    return display.table_of(tables.build(plan, found), traced)
+    leakage = [
+        read_json(path, "Delete it and make it again.") for path in inputs.get("leakage", ())
+    ]
+    images = None
+    if plan.predicted:
+        images = TestImages.read(inputs["predictions"], leakage[0]["seen_test_images"])
+    remarks = leakage[0]["remarks"] if leakage else []
+    return display.table_of(tables.build(plan, found, images, remarks), traced)
+
+
+def _of_test_images(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Return what a table is made from beside its records, relative to the results."""
+    found = {"leakage": (f"data/{plan.dataset}.duplicates.json",)} if plan.leakage else {}
+    if not plan.predicted:
+        return found
+    return found | {"predictions": tuple(file_of(run) for run in plan.runs())}
 
 
 def ranking_parts(

@@ -57,6 +57,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         published: where the rows' published numbers are from, as `notebook`; "" for no column.
         also: further series whose last values are told, mean over seeds.
         normalisation: of the directions of its landscapes, or "".
+        leakage: whether its table says what its data set has twice.
+        predicted: whether it is made from what its runs say of each test image, too.
     """
 
     study: str
@@ -78,6 +80,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     published: str = ""
     also: tuple[str, ...] = ("train_loss",)
     normalisation: str = ""
+    leakage: bool = False
+    predicted: bool = False
 
     @property
     def margin(self) -> float:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from perturb.analysis import comparability, comparisons
+from perturb.analysis.images import TestImages, differences, interval, matrix
 from perturb.analysis.plan import Plan, Row
 from perturb.analysis.pooling import PooledSpread, pool
 from perturb.analysis.statistics import Comparison, Summary, compare, summarise
@@ -38,6 +41,8 @@ TEXT_COLUMNS = (
     "protocol",
     "versions",
     "data_sha256",
+    "code_sha256",
+    "leakage",
 )
 
 
@@ -54,8 +59,16 @@ class ComparisonTable:
         return warnings_of(self.frame, self.plan)
 
 
-def build(plan: Plan, runs: pd.DataFrame) -> ComparisonTable:
+def build(
+    plan: Plan,
+    runs: pd.DataFrame,
+    images: TestImages | None = None,
+    leakage: Sequence[str] = (),
+) -> ComparisonTable:
     """Make the table of `plan` (docs/what-the-numbers-mean.md) from `runs` (`runs.collect`).
+
+    `images` are the runs' predictions, `leakage` what must be known of the data set (a file
+    `data/*.duplicates.json`).
 
     Runs that the plan does not ask for are left out. The measure and its differences are in the
     unit of the records (accuracies are fractions), losses nats. Diverged runs count in
@@ -69,10 +82,13 @@ def build(plan: Plan, runs: pd.DataFrame) -> ComparisonTable:
     }
     sgd = _of_method(asked, plan.sgd) if plan.sgd else runs.iloc[:0]
     mixed = comparability.mixed(everything, references[plan.reference])
-    pooled = pool({row.method: measured(found, plan.measure) for row, found in asked})
+    values = {row.method: measured(found, plan.measure) for row, found in asked}
+    pooled = pool(values, _step(everything, values))
     compared = [_compare(plan, row, found, references) for row, found in asked]
     rows = [
         _row(plan, row, found, comparison, pooled, sgd, mixed)
+        | _of_images(plan, row, found, references, images)
+        | {"leakage": " | ".join(leakage)}
         for (row, found), comparison in zip(asked, compared, strict=True)
     ]
     comparisons.correct(rows, compared, plan.difference, plan.measure)
@@ -157,6 +173,16 @@ def measured(runs: pd.DataFrame, measure: Measure) -> dict[int, float]:
     return dict(zip(done["seed"].map(int), values.map(float), strict=True))
 
 
+def _step(runs: pd.DataFrame, values: Mapping[str, Mapping[int, float]]) -> float:
+    """Return what every value is a multiple of: one test image's share; 0 where they are not."""
+    images = {json.loads(text).get("test") for text in runs["images"]} if len(runs) else set()
+    number = images.pop() if len(images) == 1 else None
+    if not number:
+        return 0.0
+    counts = np.array([v * number for of_method in values.values() for v in of_method.values()])
+    return 1 / number if np.abs(counts - np.rint(counts)).max(initial=0) < 1e-6 else 0.0
+
+
 def _compare(
     plan: Plan, row: Row, runs: pd.DataFrame, references: Mapping[str, pd.DataFrame]
 ) -> Comparison | None:
@@ -211,7 +237,7 @@ def _row(
         "scale": _distinct(runs, "scale"),
         "data": " | ".join(sorted({comparability.data_of(r) for r in runs.to_dict("records")})),
         "mixed": _named_once(notes, len(runs)),
-        "remarks": "; ".join(_remarks(plan, row, comparison, last, len(done))),
+        "remarks": "; ".join(_remarks(plan, row, comparison, last, runs)),
         "reference": plan.reference_of(row),
         "seeds": " ".join(str(seed) for seed in sorted(done["seed"])) if len(done) else "",
         "protocol": _distinct(runs, "protocol") or plan.protocol,
@@ -219,13 +245,44 @@ def _row(
         if len(runs)
         else "",
         "data_sha256": _distinct(runs, "data_sha256"),
+        "code_sha256": _distinct(runs, "code_sha256"),
     }
 
 
+def _of_images(
+    plan: Plan,
+    row: Row,
+    runs: pd.DataFrame,
+    references: Mapping[str, pd.DataFrame],
+    images: TestImages | None,
+) -> dict[str, Any]:
+    """Return the columns that need the runs' predictions; without those there are none."""
+    if images is None:
+        return {}
+    reference = plan.reference_of(row)
+    ours, theirs = (
+        images.correct(_finished(found).to_dict("records")) if len(found) else {}
+        for found in (runs, references[reference])
+    )
+    values: dict[str, Any] = {
+        f"{plan.last}_without_duplicates_mean": images.without_copies(ours),
+        "predictions_that_differ": sum(one.differs for one in ours.values()),
+    }
+    off = differences(ours, theirs) if row.method != reference else np.zeros((0, 0))
+    for stem, found in ((plan.last, matrix(ours)), (plan.difference, off)):
+        ends = interval(found) or (None, None)
+        for end, value in zip(("low", "high"), ends, strict=True):
+            values[f"{stem}_seeds_and_images_ci95_{end}"] = value
+    return values
+
+
 def _remarks(
-    plan: Plan, row: Row, comparison: Comparison | None, last: Summary, finished: int
+    plan: Plan, row: Row, comparison: Comparison | None, last: Summary, runs: pd.DataFrame
 ) -> list[str]:
     remarks = [row.note] if row.note else []
+    finished = len(_finished(runs))
+    if differing := comparability.code_differences(runs):
+        remarks.append(f"its runs were made by different code: {differing}")
     if comparison and plan.reference_of(row) != plan.reference:
         remarks.append(f"difference to {plan.reference_of(row)}")
     if comparison and comparison.design == "paired" and comparison.seeds != finished:

@@ -6,9 +6,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from perturb.data import variants
-from perturb.data.cifar import CIFAR10, CIFAR100
+from perturb.data.cifar import CIFAR10
+from perturb.data.cifar100 import CIFAR100
 from perturb.data.dataset import Dataset, Shape
 from perturb.data.digits import DIGITS
+from perturb.data.dropping import WithoutDuplicates
 from perturb.data.fashion_mnist import FASHION_MNIST
 from perturb.data.image_folder import ImageFolder
 from perturb.data.noise import NoisyDataset
@@ -41,6 +43,8 @@ def find(name: str, folder: str | Path | None = None, seed: int = 0) -> Dataset:
         base: Dataset = ImageFolder(name=variant.base, folder=path)
     else:
         base = DATASETS[variants.base_name(check_name(name))]
+    if variant.dropped:
+        base = WithoutDuplicates.of(base)
     return NoisyDataset.of(base, variant.noise, seed) if variant.noise else base
 
 
@@ -50,7 +54,7 @@ def check_name(name: str, folders: Collection[str] = ()) -> str:
     `folders` are the names of the user's own folders of images.
     """
     for folder in folders:
-        if variants.parse(folder).noise:
+        if variants.parse(folder).base != folder:
             raise PerturbError(
                 f"image_folders: '{folder}' ends like a variant of a data set. Use another name."
             )
@@ -63,12 +67,38 @@ def check_name(name: str, folders: Collection[str] = ()) -> str:
     return name
 
 
+def root_of(name: str, data_root: str | Path) -> Path:
+    """Return the folder that the official files of a data set lie in: `data_root`, or one below it.
+
+    `data_root` itself where they lie in neither. Raises PerturbError where several folders have
+    them.
+    """
+    root, known = Path(data_root).expanduser(), DATASETS.get(variants.base_name(name))
+    layouts = getattr(known, "layouts", ())
+    places = [place for layout in layouts for place in (layout.folder, layout.archive)]
+
+    def holds(folder: Path) -> bool:
+        return any((folder / place).exists() for place in places)
+
+    if not places or not root.is_dir() or holds(root):
+        return root
+    below = [path for path in sorted(root.iterdir()) if path.is_dir() and holds(path)]
+    if len(below) > 1:
+        raise PerturbError(
+            f"data_root {root}: {', '.join(path.name for path in below)} each hold {name}. Name "
+            "one of them as data_root, or remove the others."
+        )
+    return below[0] if below else root
+
+
 def readers(name: str) -> tuple[str, ...]:
-    """Return the modules that read a data set: its own, and that of its noise where it has any."""
+    """Return the modules that read a data set: its own, and those of its variant."""
     variant = variants.parse(name)
     known = DATASETS.get(variant.base)
-    own = type(known).__module__ if known else ImageFolder.__module__
-    return (own, NoisyDataset.__module__) if variant.noise else (own,)
+    found = [type(known).__module__ if known else ImageFolder.__module__]
+    found += [WithoutDuplicates.__module__] if variant.dropped else []
+    found += [NoisyDataset.__module__] if variant.noise else []
+    return tuple(found)
 
 
 def may_be_partial(name: str) -> bool:
@@ -78,5 +108,6 @@ def may_be_partial(name: str) -> bool:
 
 def shape(name: str) -> Shape | None:
     """Return the shape of a data set's official distribution, or None where it has none."""
-    known = DATASETS.get(variants.base_name(name))
-    return known.shape if known else None
+    variant = variants.parse(name)
+    known = DATASETS.get(variant.base)
+    return known.shape if known and not variant.dropped else None

@@ -30,6 +30,7 @@ def verify(config: Config, results: str | Path, *, retrain: int = 1, seed: int =
     initial = records.check_initial_weights(found)
     asked = studies.asked(config)
     runs = records.check_runs(found, config, asked, manifests, initial)
+    records.check_predictions(found, runs)
     records.check_landscapes(found, runs)
     records.check_store(found, store_folder(config, found.results))
     there = [chapter for chapter in _known(config) if _is_there(found.results, chapter)]

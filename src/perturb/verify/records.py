@@ -14,11 +14,13 @@ from perturb.data import load, variants
 from perturb.data.image_folder import ImageFolder
 from perturb.errors import PerturbError
 from perturb.figures import landscape_page
+from perturb.files import read_json
 from perturb.jobs.store import DAMAGED, ENTRY, DamagedEntry, Entry, Store
 from perturb.landscape import directions, vtk
 from perturb.landscape.files import read_plane
 from perturb.landscape.table import read_curvature
 from perturb.models.weights import load_weights, sha256_weights
+from perturb.predictions import files as predictions
 from perturb.runs import IDENTITY, NOT_HASHED, Run, check_file, folders, read_record
 from perturb.study import Chapter
 from perturb.verify.found import Verification
@@ -34,7 +36,17 @@ def check_data(found: Verification, config: Config) -> dict[str, dict[str, Any]]
         if data is not None:
             manifests[name] = data.manifest
             _compare_with_folder(found, config, manifest, data.manifest)
+            _check_duplicates(found, manifest.with_name(f"{name}.duplicates.json"), data.manifest)
     return manifests
+
+
+def _check_duplicates(found: Verification, path: Path, manifest: Mapping[str, Any]) -> None:
+    """Check the file that says what a data set has twice, where it is there."""
+    if not path.exists():
+        return
+    read = found.attempt("data", path, lambda: read_json(path, "Delete it and make it again."))
+    if read is not None and read.get("data_sha256") != manifest["sha256"]:
+        found.find("data", "stale", path, "of other data")
 
 
 def _compare_with_folder(
@@ -147,6 +159,20 @@ def _stale(
         if value is not None and value != hashes.get(name):
             reasons.append(f"{words[name]} changed")
     return reasons
+
+
+def check_predictions(found: Verification, records: Mapping[Run, Mapping[str, Any]]) -> None:
+    """Check the runs' predictions against their records."""
+    for path in sorted((found.results / "predictions").glob("*/*/*/seed*/*")):
+        read = found.attempt("predictions", path, lambda path=path: predictions.read(path))
+        if read is None:
+            continue
+        of_run, attributes = Run.of_folder(path.parent), read.attributes
+        named, record = Run(*(attributes[key] for key in IDENTITY)), records.get(of_run)
+        if path.name != predictions.FILE or _canonical(named) != _canonical(of_run):
+            found.find("predictions", "edited", path, f"the predictions of {named}")
+        elif record and attributes["final_weights_sha256"] != record["sha256"]["final_weights"]:
+            found.find("predictions", "stale", path, "of other weights than its run's last")
 
 
 def check_landscapes(found: Verification, records: Mapping[Run, Mapping[str, Any]]) -> None:

@@ -47,6 +47,7 @@ RTS = Comparing(
     timed=lambda method: method.timing is not None,
     prefix="",
     published_by="notebook",
+    predicted=True,
 )
 STUDY = RTS.study(
     heads=names.heads(),

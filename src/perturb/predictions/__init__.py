@@ -1,0 +1,1 @@
+"""What finished runs say of single test images: `files` on disk, made by `run`."""
