@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from perturb import code, studies
+from perturb import code, preflight, studies
 from perturb.audit import plan as audits
 from perturb.audit.folder import paths_of
 from perturb.config import Config
@@ -64,6 +65,25 @@ class Workflow:
         self.packs = Packs(results, config.values.get("pack_seconds", 0))
         self.contents = Contents(results / "state" / "contents")
         self._code_of_runs: dict[tuple[Any, ...], str] = {}
+
+    def check(self) -> list[str]:
+        """Return what a user may not expect; PerturbError for what cannot work."""
+        preflight.check(self.config, self.results)
+        return preflight.remarks(self.config)
+
+    @staticmethod
+    def run(dataset: str, model: str, method: str, seed: str) -> Run:
+        """Return the run of these names; PerturbError where its seed has another spelling.
+
+        Else one run would have two folders.
+        """
+        if not re.fullmatch("0|[1-9][0-9]*", seed, re.ASCII):
+            raise PerturbError(
+                f"seed{seed}: a seed is written as a number without leading zeros, seed{int(seed)}."
+            )
+        run = Run(dataset, model, method, int(seed))
+        preflight.check_run(run)
+        return run
 
     @property
     def store(self) -> Path | None:
@@ -164,6 +184,9 @@ class Workflow:
         """Return those settings of a run's landscapes that one kind of job depends on."""
         names = USED_BY[kind]
         study = studies.of_method(run.method)
+        if kind == "trajectory":
+            every = getattr(self._resolved(run), "checkpoint_every", 0)
+            preflight.check_trajectory(run, study.epochs(run.method), every)
         own = study.entry(self.config, run.dataset).get("landscape", {})
         return LandscapeSettings.of({**self.config.values["landscape"], **own}).to_json(*names)
 

@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
-sys.path.insert(0, str(ROOT / "src"))
 # Jobs import this checkout's library, in whatever environment they run. A shell command finds the
 # checkout and its interpreter by variables: as parameters they would rerun what was moved.
 os.environ.update(
@@ -20,7 +19,6 @@ from perturb.errors import PerturbError
 from perturb.figures.catalogue import AUDIT
 from perturb.jobs import finished, forkserver, store
 from perturb.jobs.packs import clear_finished_states
-from perturb.runs import Run
 from perturb.workflow import Workflow, writable
 
 
@@ -41,6 +39,10 @@ if CONFIG.values.get("fork_jobs"):
 RESULTS = say(writable, Path(workflow.pathvars.get("results")))
 ASK = Workflow(CONFIG, RESULTS, ROOT)
 SECTION = say(ASK.section)
+REMARKS = say(ASK.check)
+if workflow.is_main_process:
+    for remark in REMARKS:
+        print(f"perturb: {remark}", file=sys.stderr)
 # Jobs keep what they make in the store, and put back what it has.
 os.environ.update(store.environment(ASK.store, RESULTS, ROOT))
 STORE = store.Store.of_environment()
@@ -56,7 +58,7 @@ wildcard_constraints:
 def run_of(wildcards):
     """Return the run that a job's wildcards name."""
     w = wildcards
-    return Run(w.dataset, w.model, w.method, int(w.seed))
+    return say(ASK.run, w.dataset, w.model, w.method, w.seed)
 
 
 def of_run(question, *arguments):

@@ -202,7 +202,7 @@ def _row(
     if any(other.timed for other in plan.rows):
         values["trigger_epoch"] = _triggers(done) if row.timed else ""
     values["diverged_runs"] = int((runs["status"] == "diverged").sum()) if len(runs) else 0
-    if plan.published:
+    if plan.published_column:
         values[plan.published_column] = row.published
     notes = [mixed[label] for label in runs.index if label in mixed]
     return values | {

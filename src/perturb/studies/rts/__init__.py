@@ -46,7 +46,7 @@ RTS = Comparing(
     across_words=across.NAMES,
     timed=lambda method: method.timing is not None,
     prefix="",
-    published_by="notebook",
+    with_epochs=names.with_epochs,
 )
 STUDY = RTS.study(
     heads=names.heads(),
