@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,11 @@ from perturb.planning.here import check_here
 from perturb.runs import Run, Specification
 from perturb.study import Chapter, Part
 
-TABLE_KINDS = ("csv", "md", "tex", "html", "provenance.csv")
+TABLE_KINDS = ("csv", "md", "tex", "html", "provenance.csv", "sha256")
 TABLE_TEMPLATE = Path(__file__).parent / "analysis" / "table.html.j2"
 FIGURE_KINDS = ("pdf", "png")
+# Makers of parts that say of runs that are not there that they are not.
+_MADE_OF_NOTHING = ("perturb.analysis.parts:comparison", "perturb.figures.parts:draw")
 
 
 def writable(folder: Path) -> Path:
@@ -194,10 +197,51 @@ class Workflow:
         """Return a path below the results folder as the rules name it."""
         return f"{self.results}/{path}"
 
+    @property
+    def partial(self) -> bool:
+        """Whether tables are made from what is there, and nothing is trained for them."""
+        return self.config.values.get("partial_results", False)
+
     @cached_property
     def asked(self) -> tuple[Chapter, ...]:
-        """The chapters of the results section."""
-        return studies.asked(self.config)
+        """The chapters of the results section; of partial results, what can be made of them."""
+        found = studies.asked(self.config)
+        if not self.partial:
+            return found
+        there = [self._of_what_is_there(chapter) for chapter in found]
+        return tuple(chapter for chapter in there if chapter.tables)
+
+    def _of_what_is_there(self, chapter: Chapter) -> Chapter:
+        """Return a chapter without the parts and pages whose files have not been made.
+
+        The table and figures of a comparison are made of no run at all, too, and say so.
+        """
+        left_out = {
+            f"tables/{chapter.stem(part)}.csv"
+            for part in chapter.tables
+            if not (part.make in _MADE_OF_NOTHING or all(self.inputs(part).values()))
+        }
+        made = tuple(
+            part
+            for part in chapter.parts
+            if part.make in _MADE_OF_NOTHING
+            or (
+                all(self.inputs(part).values())
+                and not left_out & {path for paths in part.inputs.values() for path in paths}
+            )
+        )
+        pages = tuple(page for page in chapter.pages if Path(self.file(page.path)).exists())
+        return replace(chapter, parts=made, pages=pages)
+
+    def _as_it_is(self, path: str) -> bool:
+        """Whether a file is taken as it is: of partial results all but tables."""
+        return self.partial and not path.startswith("tables/")
+
+    def there(self, path: str) -> str:
+        """Return a path below the results as no rule makes it: a file that is there, as it is."""
+        given = self.file(path)
+        absolute = os.path.abspath(given)
+        return os.path.relpath(given) if given == absolute else absolute
 
     def chapter(self, name: str) -> Chapter:
         """Return the chapter of that name; PerturbError where there is none."""
@@ -257,14 +301,14 @@ class Workflow:
     def inputs(self, part: Part) -> dict[str, list[str]]:
         """Return the files that a part is made from, by what they are.
 
-        With `partial_results`, of the runs' records those that are there.
+        With `partial_results` those that are there, but for tables, and as they are: named so
+        that no rule makes them again.
         """
-        partial = self.config.values.get("partial_results", False)
         return {
             kind: [
-                self.file(path)
+                self.there(path) if self._as_it_is(path) else self.file(path)
                 for path in paths
-                if not (partial and kind == "records") or Path(self.file(path)).exists()
+                if not self._as_it_is(path) or Path(self.file(path)).exists()
             ]
             for kind, paths in part.inputs.items()
         }
@@ -287,7 +331,10 @@ class Workflow:
                 for part in chapter.figures
                 for kind in FIGURE_KINDS
             ],
-            "pages": [self.file(page.path) for page in chapter.pages],
+            "pages": [
+                self.there(page.path) if self.partial else self.file(page.path)
+                for page in chapter.pages
+            ],
         }
 
     def section(self) -> dict[str, list[str]]:

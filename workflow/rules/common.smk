@@ -17,7 +17,7 @@ os.environ.update(
 from perturb.config import Config
 from perturb.errors import PerturbError
 from perturb.figures.catalogue import AUDIT
-from perturb.jobs import finished, forkserver, store
+from perturb.jobs import command_line, finished, forkserver, store
 from perturb.jobs.packs import clear_finished_states
 from perturb.workflow import Workflow, writable
 
@@ -43,6 +43,12 @@ REMARKS = say(ASK.check)
 if workflow.is_main_process:
     for remark in REMARKS:
         print(f"perturb: {remark}", file=sys.stderr)
+# What of a command says which configuration it is, for the commands that the report tells. Keys of
+# targets of their own change no result.
+GIVEN = command_line.configuration(
+    [os.path.relpath(path) for path in workflow.overwrite_configfiles],
+    workflow.config_settings.config,
+)
 # Jobs keep what they make in the store, and put back what it has.
 os.environ.update(store.environment(ASK.store, RESULTS, ROOT))
 STORE = store.Store.of_environment()

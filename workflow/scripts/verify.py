@@ -10,7 +10,8 @@ with user_errors(snakemake.log[0]):
     from perturb.verify import verify
 
     config = Config(snakemake.config, Path(snakemake.params.schema))
-    found = verify(config, snakemake.params.results, **config.values.get("verify", {}))
+    given = snakemake.params.given
+    found = verify(config, snakemake.params.results, given=given, **config.values.get("verify", {}))
     print(found.table(), flush=True)
     if found.findings:
         raise PerturbError(f"verify: {len(found.findings)} files are not as they should be.")

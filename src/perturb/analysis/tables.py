@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from perturb.analysis import comparability, comparisons
+from perturb.analysis import comparability, comparisons, sealed
 from perturb.analysis.plan import Plan, Row
 from perturb.analysis.pooling import PooledSpread, pool
 from perturb.analysis.statistics import Comparison, Summary, compare, summarise
@@ -92,7 +92,9 @@ def read(path: str | Path, plan: Plan) -> ComparisonTable:
     """Read the CSV of a table of `build`; PerturbError where it is another plan's."""
     text = dict.fromkeys(TEXT_COLUMNS, str)
     try:
-        frame = pd.read_csv(path, dtype=text, na_values=[""], keep_default_na=False)
+        frame = pd.read_csv(
+            sealed.check(Path(path)), dtype=text, na_values=[""], keep_default_na=False
+        )
     except ValueError as error:
         raise PerturbError(f"{path}: damaged ({error}). Delete it and make it again.") from None
     return of_frame(frame, plan, path)
