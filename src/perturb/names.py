@@ -136,7 +136,7 @@ class _Parts:
         part = self.peek()
         match = re.fullmatch(pattern, part, re.ASCII)
         if not match:
-            where = f"'{part}'" if self.left() else "its end"
+            where = f"'{_short(part)}'" if self.left() else "its end"
             raise _Unparsed(f"{where} does not parse: expected {expected}")
         self.at += 1
         return match
@@ -151,6 +151,10 @@ class _Parts:
         if self.left():
             raise _Unparsed(f"'{self.peek()}' does not parse: the name ends with its epochs")
         return epochs
+
+
+def _short(part: str) -> str:
+    return part if len(part) <= 40 else f"{part[:20]}..."
 
 
 def _finite(text: str) -> float:
@@ -322,7 +326,7 @@ def _method(text: str) -> Method:
     match = re.fullmatch(rf"({'|'.join(known)})(t?)({_NUMBER})?", head, re.ASCII)
     if not match:
         raise _Unparsed(
-            f"'{head}' does not parse: expected an update rule ({', '.join(sorted(known))})"
+            f"'{_short(head)}' does not parse: expected an update rule ({', '.join(sorted(known))})"
         )
     parts.at += 1
     rule, timed, glued = ALIASES.get(match[1], match[1]), match[2], match[3] or ""

@@ -40,9 +40,10 @@ def check(config: Config, results: Path) -> None:
         for name in names:
             _check_name(name, f"config, {section}.{name[:_LONGEST_NAME]}")
     for name in folders:
-        if name in registry.DATASETS:
+        if name in registry.DATASETS or name in studies.NAMES:
+            what = "study" if name in studies.NAMES else "built-in data set"
             raise PerturbError(
-                f"config, image_folders.{name}: a built-in data set is called so. Use another name."
+                f"config, image_folders.{name}: a {what} is called so. Use another name."
             )
         if variants.parse(name).noise:
             raise PerturbError(
@@ -57,6 +58,9 @@ def check(config: Config, results: Path) -> None:
         for specification in _specifications(config, chapter.runs):
             if isinstance(specification, TrainSettings):
                 _check_data(config, results, specification)
+        for run in chapter.landscape_runs:
+            every = getattr(studies.specification(config, run), "checkpoint_every", 0)
+            check_trajectory(run, studies.of_method(run.method).epochs(run.method), every)
 
 
 def _check_name(name: str, where: str) -> None:

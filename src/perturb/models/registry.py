@@ -118,5 +118,6 @@ def get(name: str) -> Model:
     """Return the model of that name; PerturbError with the closest name where there is none."""
     if name not in MODELS:
         closest = did_you_mean(name, MODELS).partition(" Choose from")[0]
-        raise PerturbError(f"Unknown model '{name}'.{closest} Models: {', '.join(MODELS)}.")
+        shown = name if len(name) <= 60 else f"{name[:40]}..."
+        raise PerturbError(f"Unknown model '{shown}'.{closest} Models: {', '.join(MODELS)}.")
     return MODELS[name]
