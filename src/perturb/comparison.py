@@ -190,7 +190,8 @@ class Comparing:
     def _is_drawn(self, config: Config, run: Run, parsed: Any) -> bool:
         """Whether the results section has a landscape, and so a trajectory, of this run."""
         own, drawn = self.entry(config, run.dataset), self.landscape(config, run.dataset)
-        if not own or run.model != own["model"] or run.seed not in drawn["seeds"]:
+        named = self.model(parsed) or own.get("model", "")
+        if not own or run.model != named or run.seed not in drawn["seeds"]:
             return False
         return parsed in [self.parse(name) for name in drawn.get("methods", [])]
 
@@ -249,8 +250,9 @@ class Comparing:
         """Return the chapter of a data set."""
         plan, drawn = self.plan(config, dataset), self.landscape(config, dataset)
         records = [run.record for run in plan.runs()]
+        models_of = {row.method: row.model or plan.model for row in plan.rows}
         shown = [
-            Run(dataset, plan.model, method, seed)
+            Run(dataset, models_of[method], method, seed)
             for method in drawn.get("methods", ())
             for seed in drawn["seeds"]
         ]
@@ -281,9 +283,9 @@ class Comparing:
         asked = self._datasets_asked(config)
         names = dict.fromkeys([*entries(self, config), *asked])
         found = [self.chapter(config, dataset) for dataset in names]
-        if len(asked) < 2:
-            return found
         plans = [self.plan(config, name) for name in asked]
+        if len(plans) < 2 or len(_in_common(plans)) < 2:
+            return found
         ranking = Chapter(
             study=self.name,
             name=self.name,
@@ -353,6 +355,11 @@ class Comparing:
     def outside_grammar(self, config: Config) -> Sequence[str]:
         """Return names of published result files that no method name can express."""
         return config.section(self.name).get("outside_grammar", ())
+
+
+def _in_common(plans: Sequence[Plan]) -> set[str]:
+    """Return the methods that every plan has, by their names over data sets."""
+    return set.intersection(*({row.across or row.method for row in plan.rows} for plan in plans))
 
 
 def _check_base(settings: TrainSettings, where: str) -> None:

@@ -180,6 +180,19 @@ def remarks(config: Config) -> list[str]:
                     f"{dataset} trains with {key} {own[key]}, as {study}.datasets.{dataset}.train "
                     f"says, and not with the {given} of train: a data set's own goes before."
                 )
+    return found + _unranked(config)
+
+
+def _unranked(config: Config) -> list[str]:
+    """Say where several data sets of a study have no ranking, for their methods are others."""
+    found = []
+    for name in dict.fromkeys(chapter.study for chapter in studies.asked(config)):
+        of_study = [one for one in studies.asked(config) if one.study == name]
+        compared = [one.name for one in of_study if "plan" in one.settings]
+        if len(compared) > 1 and not any("plans" in one.settings for one in of_study):
+            found.append(
+                f"no ranking over {', '.join(compared)}: they have fewer than two methods in common"
+            )
     return found
 
 

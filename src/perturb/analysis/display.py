@@ -79,7 +79,7 @@ def caption(table: ComparisonTable) -> str:
     unit = f" ({measure.unit})" if measure.unit else ""
     interval = frame[f"{plan.last}_ci95_low"].notna().any()
     parts = [
-        f"{measure.words[:1].upper()}{measure.words[1:]}{unit} of {plan.model} on {plan.dataset}"
+        f"{measure.words[:1].upper()}{measure.words[1:]}{unit} of {plan.models} on {plan.dataset}"
         f"{epochs_said(plan)}: mean over seeds"
         + (" with the 95 % t interval of the mean." if interval else "."),
         "" if measure.larger_is_better else "Smaller is better.",
@@ -159,7 +159,9 @@ def heading(table: ComparisonTable) -> str:
         marks.append("smoke run")
     if (table.frame["data"] != "whole").any():
         marks.append("partial data")
-    return f"{table.plan.dataset}, {table.plan.model}" + (f" ({', '.join(marks)})" if marks else "")
+    return f"{table.plan.dataset}, {table.plan.models}" + (
+        f" ({', '.join(marks)})" if marks else ""
+    )
 
 
 def mark(table: ComparisonTable) -> str:

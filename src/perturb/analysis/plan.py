@@ -87,6 +87,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return self.equivalence_margin / self.measure.factor
 
     @property
+    def models(self) -> str:
+        """Its models in words: the table's, and those that single rows have."""
+        found = list(dict.fromkeys([self.model, *(row.model or self.model for row in self.rows)]))
+        return " and ".join(filter(None, [", ".join(found[:-1]), found[-1]]))
+
+    @property
     def last(self) -> str:
         """The stem of the columns with the measure after the last epoch."""
         return f"last_epoch_{self.measure.name}"

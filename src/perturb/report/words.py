@@ -45,11 +45,15 @@ def comparison(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) 
 def ranking(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> Words:
     """Return the words of a chapter that ranks methods over data sets (`settings["plans"]`)."""
     frame, plans = frames[""], [Plan.of(plan) for plan in settings["plans"]]
+    datasets = listing(plan.dataset for plan in plans)
+    if frame.empty:
+        nothing = f"No method finished on each of {datasets}: there is nothing to rank."
+        return Words(heading="All data sets", what=nothing)
     best = frame.sort_values(["mean_rank", "method"]).iloc[0]
     return Words(
         heading="All data sets",
         what=f"{count(len(frame), 'method')} that finished on each of "
-        f"{listing(plan.dataset for plan in plans)}, ranked by their mean last-epoch "
+        f"{datasets}, ranked by their mean last-epoch "
         f"{plans[0].measure.words}.",
         findings=[
             f"{best['method']} has the best mean rank, {best['mean_rank']:.2f} of {len(frame)}.",
@@ -74,7 +78,7 @@ def what_was_run(table: ComparisonTable) -> str:
     devices = listing(_values(table, "device"))
     return (
         f"{scale}{count(len(asked), 'method')}, {done} of {count(total, 'run')} finished, "
-        f"{plan.model} on {plan.dataset} (data: {listing(_values(table, 'data'))})"
+        f"{plan.models} on {plan.dataset} (data: {listing(_values(table, 'data'))})"
         f"{display.epochs_said(plan)}{protocol}{f', on {devices}' if devices else ''}."
     )
 
