@@ -1,8 +1,13 @@
 """Files of a configuration: what is wrong with one is told with its file and line."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from perturb.config_files import check_files, merged, read
+from perturb.config_files import check_files, folders, merged, read
 from perturb.errors import PerturbError
 
 
@@ -51,3 +56,37 @@ def test_every_file_of_the_project_is_read_and_a_later_one_goes_before(root, tmp
     found = merged([*files, own])
     assert found["seeds"] == [7] and found["train"]["batch_size"] == 3
     assert found["train"]["momentum"] == 0.9
+
+
+def test_a_configuration_says_where_its_results_are(root, tmp_path):
+    assert folders(root, []) == (Path("results"), Path("results/logs"))
+    own = tmp_path / "own.yaml"
+    own.write_text("pathvars: {results: results/mine}\n")
+    assert folders(root, [own]) == (Path("results/mine"), Path("results/mine/logs"))
+    own.write_text("pathvars: {results: /there, logs: <results>/said}\n")
+    assert folders(root, [own]) == (Path("/there"), Path("/there/said"))
+    assert folders(root, [root / "config" / "smoke.yaml"])[0] == Path("results/smoke")
+
+
+def test_make_asks_the_configuration_where_its_results_are(root, tmp_path):
+    (tmp_path / "config").symlink_to(root / "config")
+    (tmp_path / "Makefile").symlink_to(root / "Makefile")
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / "own.yaml").write_text("pathvars: {results: results/mine}\n")
+    (tmp_path / "results" / "mine").mkdir(parents=True)
+    # Make takes the variable away, so that nothing of the user's own shadows what is locked.
+    text = (tmp_path / "Makefile").read_text().replace("unexport PYTHONPATH", "unexport")
+    (tmp_path / "own.mk").write_text(text)
+    environment = {**os.environ, "PYTHONPATH": str(root / "src")}
+    command = ["make", "-f", "own.mk", "status"]
+    for arguments, said in ((["CONFIG=own.yaml"], "no run has begun"), ([], "no run has begun")):
+        done = subprocess.run(
+            [*command, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert said in done.stdout, done.stderr
+    (tmp_path / "own.yaml").write_text("pathvars: {results: nowhere}\n")
+    done = subprocess.run(
+        [*command, "CONFIG=own.yaml"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert "perturb: no folder nowhere." in done.stderr

@@ -2,6 +2,7 @@
 
     python -m perturb list                    models, update rules, base optimisers, data sets
     python -m perturb check FILE ...          as `snakemake --configfile FILE ...` would check it
+    python -m perturb results FILE ...        where its results are
 
 Without torch: it answers at once.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from perturb import bases, names, preflight, studies
 from perturb.config import Config
-from perturb.config_files import merged
+from perturb.config_files import folders, merged
 from perturb.data import registry
 from perturb.errors import PerturbError
 from perturb.methods import Schedule
@@ -38,7 +39,8 @@ def parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     listed = commands.add_parser("list", help="models, methods, base optimisers, data sets, shapes")
     check = commands.add_parser("check", help="check a configuration, run nothing")
-    for command in (listed, check):
+    results = commands.add_parser("results", help="where the results of a configuration are")
+    for command in (listed, check, results):
         command.add_argument(
             "files", nargs="*", type=Path, metavar="FILE", help="as for `snakemake --configfile`"
         )
@@ -125,11 +127,18 @@ def _table(rows: dict[str, str]) -> str:
     return "\n".join(f"  {name:{width}}  {text}" for name, text in rows.items())
 
 
+_COMMANDS = {
+    "list": everything,
+    "check": check,
+    "results": lambda root, files: str(folders(root, files)[0]),
+}
+
+
 def main(arguments: Iterable[str] | None = None) -> None:
     """Print what the command asks for; a user's mistake is one message and exit 1."""
     chosen = parser().parse_args(None if arguments is None else list(arguments))
     try:
-        print({"list": everything, "check": check}[chosen.command](chosen.root, chosen.files))
+        print(_COMMANDS[chosen.command](chosen.root, chosen.files))
     except PerturbError as error:
         sys.exit(f"perturb: {error}")
 

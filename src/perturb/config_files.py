@@ -59,6 +59,19 @@ def merged(paths: Iterable[str | Path]) -> dict[str, Any]:
     return found
 
 
+def folders(root: Path, files: Iterable[str | Path]) -> tuple[Path, Path]:
+    """Return the results folder and that of the logs, of the checkout's configuration with `files`.
+
+    As the path variables of Snakemake name them, by default `results` and `results/logs`.
+    """
+    own = root / "config" / "config.yaml"
+    found = merged([*([own] if own.exists() else []), *files]).get("pathvars") or {}
+    results = str(found.get("results", "results"))
+    return Path(results), Path(
+        str(found.get("logs", "<results>/logs")).replace("<results>", results)
+    )
+
+
 def _update(into: dict[str, Any], values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):

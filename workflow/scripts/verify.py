@@ -1,5 +1,6 @@
 """Check the results against themselves, this checkout and a sample of runs made again."""
 
+import sys
 from pathlib import Path
 
 from perturb.errors import PerturbError
@@ -12,6 +13,7 @@ with user_errors(snakemake.log[0]):
     config = Config(snakemake.config, Path(snakemake.params.schema))
     given = snakemake.params.given
     found = verify(config, snakemake.params.results, given=given, **config.values.get("verify", {}))
-    print(found.table(), flush=True)
+    for file in (sys.stdout, sys.stderr):  # the terminal, and the log
+        print(found.table(), file=file, flush=True)
     if found.findings:
         raise PerturbError(f"verify: {len(found.findings)} files are not as they should be.")
