@@ -102,6 +102,13 @@ class Workflow:
         base = variants.base_name(dataset)
         return self.config.values.get("image_folders", {}).get(base, "")
 
+    @property
+    def folders_pattern(self) -> str:
+        """Return the pattern of the data sets that are folders of images, variants too."""
+        names = "|".join(re.escape(name) for name in self.config.values.get("image_folders", {}))
+        keys = "|".join(variants.KEYS)
+        return f"(?:{names})(?:_(?:{keys})-[^/]+)?" if names else "(?!)"
+
     @lru_cache  # noqa: B019
     def content(self, dataset: str) -> str:
         """Return a hash of a folder of images: file by file, its path, size and content.

@@ -34,10 +34,6 @@ def test_pooled_intervals_cover_where_spreads_are_equal():
     assert coverage.pooled_coverage(3, "unequal", replicates=400, methods=10).rate < 0.95
 
 
-def test_bartletts_test_has_its_size_at_three_seeds():
-    close(coverage.equal_spread_error(3, replicates=300))
-
-
 @pytest.mark.parametrize("n", [3, 6])
 def test_equivalence_is_wrongly_shown_as_often_as_the_level(n):
     close(coverage.equivalence_error("normal", n, 3.0))

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from statsmodels.stats.power import TTestPower
 
 from perturb.analysis import display, printers, runs, tables
+from perturb.code import hash_text
 from perturb.errors import PerturbError
 from perturb.study import Measure
 
@@ -437,3 +438,53 @@ def test_columns_stand_where_the_plan_has_something_for_them(tmp_path):
 
 def test_a_plan_reads_back_from_its_values(plan):
     assert type(plan).of(json.loads(json.dumps(plan.values()))) == plan
+
+
+def coded_table(folder, codes):
+    """Return a table of two rows whose SAM runs were made by the given codes, by seed."""
+    plan = small_plan(("pugd_30", "sam_0.05_30"), seeds=tuple(range(len(codes))), sgd="")
+    paths = []
+    for seed, own in enumerate(codes):
+        for method, changed in (("pugd_30", {}), ("sam_0.05_30", own)):
+            code = {"perturb.train.driver": "a" * 64, "method": method, **changed}
+            code = {name: value for name, value in code.items() if value}
+            digest = {"code": hash_text(json.dumps(code))}
+            paths.append(write_run(folder, method, seed, code=code, sha256=SHA256 | digest))
+    return tables.build(plan, runs.collect(paths))
+
+
+SHA256 = {"data": "d" * 64, "split": "5" * 64, "final_weights": "f" * 64}
+RULE = "perturb.optim.rules.sam"
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        ([{RULE: "1" * 64}] * 2 + [{RULE: "2" * 64}], f"{RULE} (1 and 2 runs)"),
+        ([{RULE: "1" * 64}, {RULE: "2" * 64}], f"{RULE} (1 and 1 runs)"),
+        ([{RULE: "1" * 64}, {RULE: None}], f"{RULE} (1 and 1 runs, 1 of them without it)"),
+        ([{"method": "x"}, {}, {}], "method (1 and 2 runs)"),
+        ([{"perturb.train.driver": "b" * 64}, {}], "perturb.train.driver (1 and 1 runs)"),
+    ],
+)
+def test_a_row_of_runs_that_different_code_made_says_so(tmp_path, codes, said):
+    table = coded_table(tmp_path, codes)
+    sam, pugd = row_of(table, "sam_0.05_30"), row_of(table, "pugd_30")
+    assert f"its runs were made by different code: {said}" in sam["remarks"]
+    assert sam["code_sha256"].count(" | ") == 1 and " | " not in pugd["code_sha256"]
+    assert any("made by different code" in text for text in table.warnings)
+    assert said in printed(table, "markdown")
+
+
+def test_rows_of_one_code_each_that_share_no_rule_are_comparable(tmp_path):
+    table = coded_table(tmp_path, [{RULE: "1" * 64}] * 3)
+    assert row_of(table, "sam_0.05_30")["mixed"] == row_of(table, "pugd_30")["mixed"] == ""
+    assert not any("code" in text for text in table.warnings)
+
+
+def test_a_module_that_differs_from_the_references_is_named(tmp_path):
+    table = coded_table(tmp_path, [{"perturb.train.driver": "b" * 64}] * 3)
+    mixed = row_of(table, "sam_0.05_30")["mixed"]
+    assert mixed == (
+        "3 of 3 runs: code of perturb.train.driver bbbbbbbbbbbb (reference: aaaaaaaaaaaa)"
+    )

@@ -6,6 +6,8 @@ rule prepare_data:
         "<logs>/data/{dataset}.log",
     benchmark:
         "<benchmarks>/data/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=f"(?!audit_)(?!{ASK.folders_pattern}[.])[^/]+",
     localrule: True
     conda:
         "../../envs/perturb.yaml"
@@ -23,3 +25,49 @@ rule prepare_data:
         ),
     script:
         "../scripts/prepare_data.py"
+
+
+# A user's own images: a rule of its own, so that what prepares the other data sets stays as it is.
+rule prepare_folder:
+    output:
+        images="<results>/data/{dataset}.npz",
+        manifest="<results>/data/{dataset}.manifest.json",
+    log:
+        "<logs>/data/{dataset}.log",
+    benchmark:
+        "<benchmarks>/data/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=ASK.folders_pattern,
+    localrule: True
+    conda:
+        "../../envs/perturb.yaml"
+    params:
+        dataset=lambda wildcards: say(ASK.dataset, wildcards.dataset),
+        split_seed=CONFIG.values.get("split_seed", 0),
+        content=lambda wildcards: say(ASK.content, wildcards.dataset),
+        folder=lambda wildcards, resources: say(ASK.image_folder, wildcards.dataset),
+        code=lambda wildcards: say(
+            ASK.code_of_data, "prepare_folder.py", wildcards.dataset
+        ),
+    script:
+        "../scripts/prepare_folder.py"
+
+
+rule find_duplicates:
+    input:
+        images="<results>/data/{dataset}.npz",
+        manifest="<results>/data/{dataset}.manifest.json",
+    output:
+        "<results>/data/{dataset}.duplicates.json",
+    log:
+        "<logs>/data/{dataset}.duplicates.log",
+    benchmark:
+        "<benchmarks>/data/{dataset}.duplicates.tsv"
+    conda:
+        "../../envs/perturb.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        code=say(ASK.code_of, "find_duplicates.py"),
+    script:
+        "../scripts/find_duplicates.py"

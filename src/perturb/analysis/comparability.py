@@ -1,4 +1,4 @@
-"""Whether runs may be compared: device, versions, protocol, data, settings, initial weights."""
+"""Whether runs may be compared: device, versions, code, protocol, data, settings, weights."""
 
 from __future__ import annotations
 
@@ -56,31 +56,56 @@ def attributes(run: Mapping[str, object]) -> dict[str, str]:
     if _known(run.get("initial_weights_sha256")):
         found[f"initial weights of seed {run['seed']}"] = _short(run["initial_weights_sha256"])
     found |= {key: json.dumps(settings[key]) for key in sorted(settings.keys() - _OWN)}
-    return found
+    # Entries without a module's name (what a method's name came to) differ between methods.
+    modules = {key: value for key, value in _code(run).items() if key.startswith("perturb.")}
+    return found | {f"code of {name}": _short(value) for name, value in modules.items()}
+
+
+def code_differences(runs: pd.DataFrame) -> str:
+    """Say which modules differ between runs that should be made by one code; "" where none does.
+
+    `runs` are those of one row of a table: what their rule, model and study use is the same. As
+    `perturb.optim.rules.sam (3 and 5 runs)`, for a module that some do not use `(absent)`.
+    """
+    found = [_code(run) for run in runs.to_dict("records")]
+    texts = []
+    for name in sorted({name for code in found for name in code}):
+        counts = Counter(code.get(name, "absent") for code in found)
+        if len(counts) > 1:
+            numbers = " and ".join(map(str, sorted(counts.values())))
+            absent = f", {counts['absent']} of them without it" if "absent" in counts else ""
+            texts.append(f"{name} ({numbers} runs{absent})")
+    return ", ".join(texts)
 
 
 def mixed(runs: pd.DataFrame, reference: pd.DataFrame) -> dict[int, str]:
     """Say for each row label of `runs` what of it differs from the runs of the reference.
 
-    Where the reference has no runs, the most common value of all runs stands in for it. Runs that
-    agree in everything have no entry.
+    Of what the reference's runs do not have (a rule's own code), the most common value of all runs
+    stands in for theirs. Runs that agree in everything have no entry.
     """
     found = {label: attributes(run) for label, run in runs.to_dict("index").items()}
-    standard: dict[str, str] = {}
-    for pool in (found, {label: found[label] for label in reference.index if label in found}):
+    standard: dict[str, tuple[str, str]] = {}
+    of_reference = {label: found[label] for label in reference.index if label in found}
+    for whose, pool in (("most runs", found), ("reference", of_reference)):
         for key in {key for values in pool.values() for key in values}:
             counts = Counter(values[key] for values in pool.values() if key in values)
-            standard[key] = max(sorted(counts), key=counts.__getitem__)
+            standard[key] = max(sorted(counts), key=counts.__getitem__), whose
     texts = {}
     for label, values in found.items():
         differing = [
-            f"{key} {value} (reference: {standard[key]})"
+            f"{key} {value} ({standard[key][1]}: {standard[key][0]})"
             for key, value in values.items()
-            if value != standard[key]
+            if value != standard[key][0]
         ]
         if differing:
             texts[label] = "; ".join(differing)
     return texts
+
+
+def _code(run: Mapping[str, object]) -> dict[str, str]:
+    """Return the hash of each module that made a run, by name."""
+    return json.loads(str(run.get("code") or "{}"))
 
 
 def _known(value: object) -> bool:

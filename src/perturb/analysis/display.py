@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from perturb.analysis.plan import Plan
-from perturb.analysis.statistics import FEW_SEEDS, LEVEL, POWER
+from perturb.analysis.statistics import FEW_SEEDS, LEVEL, POWER, p_text
 from perturb.analysis.table import Cell, Column, Group, Table
 from perturb.analysis.tables import ComparisonTable
 from perturb.study import Measure
@@ -203,13 +203,6 @@ def shown_difference(measure: Measure, value: float | None) -> str:
         return ""
     text = f"{measure.factor * value:+.{measure.digits}f}"
     return (f"{0:.{measure.digits}f}" if float(text) == 0 else text).replace("-", "−")
-
-
-def p_text(value: float | None) -> str:
-    """Write a p-value to two significant digits, or as `<0.001`."""
-    if not known(value):
-        return ""
-    return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
 
 
 def _row(table: ComparisonTable, row: Mapping[str, Any]) -> DisplayRow:

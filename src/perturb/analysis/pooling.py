@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from statsmodels.regression.linear_model import OLS
 from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
+from perturb.analysis.spread import RESAMPLES, equal_spread
 from perturb.analysis.statistics import CONFIDENCE, FEW_SEEDS, ROUNDING
 
-# From a warning (5 %) down to this p-value of Bartlett's test the pooled intervals are still given:
+# From a warning (5 %) down to this p-value of equal spreads the pooled intervals are still given:
 # they are then somewhat too narrow for some methods and too wide for others (docs/statistics.md).
 # Below it, as where a method collapsed, there is no common spread to speak of.
 TOO_UNEQUAL = 0.001
@@ -30,9 +30,9 @@ TOO_UNEQUAL = 0.001
 class PooledSpread:
     """The fitted block design of a table.
 
-    `sd` is the standard deviation of one run about its method and seed, `equal_spread_p_value`
-    that of Bartlett's test that it is the same for all methods; None where no method has three
-    seeds.
+    `sd` is the standard deviation of one run about its method and seed, `equal_spread_p_value` that
+    of the test that it is the same for all methods (`perturb.analysis.spread`); None where fewer
+    than two methods have three seeds.
     """
 
     sd: float
@@ -58,8 +58,14 @@ class PooledSpread:
         return float(low), float(high)
 
 
-def pool(values: Mapping[str, Mapping[int, float]]) -> PooledSpread | None:
-    """Fit the block design to the values of each method by seed; None where no spread is left."""
+def pool(
+    values: Mapping[str, Mapping[int, float]], step: float = 0.0, resamples: int = RESAMPLES
+) -> PooledSpread | None:
+    """Fit the block design to the values of each method by seed; None where no spread is left.
+
+    `step` is what every value is a multiple of (1 / images for accuracies), 0 where they are
+    continuous; `resamples` are drawn for the test of equal spreads.
+    """
     tidy = pd.DataFrame(
         [(method, seed, v) for method, seeds in values.items() for seed, v in seeds.items()],
         columns=["method", "seed", "value"],
@@ -71,24 +77,17 @@ def pool(values: Mapping[str, Mapping[int, float]]) -> PooledSpread | None:
     with warnings.catch_warnings():
         # Where two groups of methods share no seed, only differences within a group are told.
         warnings.simplefilter("ignore", SingularMatrixWarning)
-        fit = OLS(tidy["value"].to_numpy(), np.hstack([methods, seeds])).fit()
+        design = np.hstack([methods, seeds])
+        fit = OLS(tidy["value"].to_numpy(), design).fit()
     if fit.df_resid < 1 or fit.scale <= ROUNDING**2:
         return None
-    residuals = pd.Series(fit.resid).groupby(tidy["method"])
-    groups = [group.to_numpy() for _, group in residuals if len(group) >= FEW_SEEDS]
+    runs = tidy.groupby("method")["value"].transform("size").to_numpy()
+    groups = np.where(runs >= FEW_SEEDS, np.argmax(methods.to_numpy(), axis=1), -1)
+    spread = equal_spread(design, tidy["value"].to_numpy(), groups, step, resamples)
     return PooledSpread(
         sd=float(np.sqrt(fit.scale)),
         degrees_of_freedom=int(fit.df_resid),
-        equal_spread_p_value=_equal_spread(groups),
+        equal_spread_p_value=spread,
         fit=fit,
         methods=tuple(methods.columns),
     )
-
-
-def _equal_spread(groups: list[np.ndarray]) -> float | None:
-    """Return the p-value of Bartlett's test; Brown and Forsythe's has no power at three seeds."""
-    if len(groups) < 2:
-        return None
-    if min(np.ptp(group) for group in groups) <= ROUNDING:
-        return 0.0
-    return float(stats.bartlett(*groups).pvalue)

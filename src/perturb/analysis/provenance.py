@@ -28,7 +28,9 @@ COLUMNS = (
     "versions",
 )
 # Which columns of a table, as shell patterns, a run of the row itself is in ...
-EVERY = "status diverged_runs device versions protocol data data_sha256 scale mixed remarks"
+EVERY = (
+    "status diverged_runs device versions protocol data data_sha256 code_sha256 scale mixed remarks"
+)
 FINISHED = "seeds* *_epoch_* final_*_mean trigger_epoch verdict"
 # ... and a finished one that is compared with others.
 DIFFERENCE = "difference_to_* p_value* comparison minimum_detectable_* remarks"

@@ -14,7 +14,7 @@ from scipy import stats
 
 from perturb.analysis import display
 from perturb.analysis.plan import Plan
-from perturb.analysis.statistics import LEVEL, holm
+from perturb.analysis.statistics import LEVEL, holm, p_words
 from perturb.analysis.table import Cell, Column, Group, Table
 from perturb.analysis.tables import ComparisonTable
 from perturb.errors import PerturbError
@@ -162,7 +162,7 @@ def _tests(accuracies: np.ndarray) -> tuple[float, float, str]:
         )
         return np.nan, np.nan, said
     p_value = friedman(accuracies)
-    said = f"Friedman's test (Iman and Davenport) over {datasets} data sets: p = {p_value:.2g}"
+    said = f"Friedman's test (Iman and Davenport) over {datasets} data sets: {p_words(p_value)}"
     if p_value >= LEVEL:
         return p_value, np.nan, f"{said}; no method is told from another."
     distance = critical_difference(datasets, methods)

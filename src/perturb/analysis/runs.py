@@ -30,7 +30,7 @@ def collect(records: Iterable[str | Path]) -> pd.DataFrame:
     """Return one row per run, sorted by data set, model, method and seed.
 
     Columns: the run's identity; status and how far it came; `last_*` (every series of the last
-    epoch) and `best_*`, whatever they are called; `*_sha256`; device, threads, versions and
+    epoch) and `best_*`, whatever they are called; `*_sha256`; device, threads; versions, code and
     specification (JSON with sorted keys, so that they compare as text); `record`, the file it was
     read from. Accuracies are fractions, losses nats.
 
@@ -81,6 +81,7 @@ def _row(path: Path) -> dict[str, Any]:
     return row | {
         "device": record["device"],
         "versions": json.dumps(record["versions"], sort_keys=True),
+        "code": json.dumps(record.get("code") or {}, sort_keys=True),
         "specification": json.dumps(specification, sort_keys=True),
         "protocol": specification.get("protocol"),
         "epochs": specification.get("epochs"),

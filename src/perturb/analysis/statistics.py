@@ -70,6 +70,19 @@ class Comparison:
         return min(self.summary.n, self.n_reference)
 
 
+def p_text(value: float | None) -> str:
+    """Write a p-value to two significant digits, or as `<0.001`; empty where there is none."""
+    if value is None or np.isnan(value):
+        return ""
+    return "<0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def p_words(value: float) -> str:
+    """Write a p-value in a sentence: `p = 0.03`, `p < 0.001`."""
+    text = p_text(value)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
 def t_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return both ends of the 95 % t interval of the mean over the last axis of `values`."""
     n = values.shape[-1]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from perturb.analysis import comparability, comparisons, sealed
@@ -38,6 +40,7 @@ TEXT_COLUMNS = (
     "protocol",
     "versions",
     "data_sha256",
+    "code_sha256",
 )
 
 
@@ -69,7 +72,8 @@ def build(plan: Plan, runs: pd.DataFrame) -> ComparisonTable:
     }
     sgd = _of_method(asked, plan.sgd) if plan.sgd else runs.iloc[:0]
     mixed = comparability.mixed(everything, references[plan.reference])
-    pooled = pool({row.method: measured(found, plan.measure) for row, found in asked})
+    values = {row.method: measured(found, plan.measure) for row, found in asked}
+    pooled = pool(values, _step(everything, values))
     compared = [_compare(plan, row, found, references) for row, found in asked]
     rows = [
         _row(plan, row, found, comparison, pooled, sgd, mixed)
@@ -159,6 +163,16 @@ def measured(runs: pd.DataFrame, measure: Measure) -> dict[int, float]:
     return dict(zip(done["seed"].map(int), values.map(float), strict=True))
 
 
+def _step(runs: pd.DataFrame, values: Mapping[str, Mapping[int, float]]) -> float:
+    """Return what every value is a multiple of: one test image's share; 0 where they are not."""
+    images = {json.loads(text).get("test") for text in runs["images"]} if len(runs) else set()
+    number = images.pop() if len(images) == 1 else None
+    if not number:
+        return 0.0
+    counts = np.array([v * number for of_method in values.values() for v in of_method.values()])
+    return 1 / number if np.abs(counts - np.rint(counts)).max(initial=0) < 1e-6 else 0.0
+
+
 def _compare(
     plan: Plan, row: Row, runs: pd.DataFrame, references: Mapping[str, pd.DataFrame]
 ) -> Comparison | None:
@@ -213,7 +227,7 @@ def _row(
         "scale": _distinct(runs, "scale"),
         "data": " | ".join(sorted({comparability.data_of(r) for r in runs.to_dict("records")})),
         "mixed": _named_once(notes, len(runs)),
-        "remarks": "; ".join(_remarks(plan, row, comparison, last, len(done))),
+        "remarks": "; ".join(_remarks(plan, row, comparison, last, runs)),
         "reference": plan.reference_of(row),
         "seeds": " ".join(str(seed) for seed in sorted(done["seed"])) if len(done) else "",
         "protocol": _distinct(runs, "protocol") or plan.protocol,
@@ -221,13 +235,17 @@ def _row(
         if len(runs)
         else "",
         "data_sha256": _distinct(runs, "data_sha256"),
+        "code_sha256": _distinct(runs, "code_sha256"),
     }
 
 
 def _remarks(
-    plan: Plan, row: Row, comparison: Comparison | None, last: Summary, finished: int
+    plan: Plan, row: Row, comparison: Comparison | None, last: Summary, runs: pd.DataFrame
 ) -> list[str]:
     remarks = [row.note] if row.note else []
+    finished = len(_finished(runs))
+    if differing := comparability.code_differences(runs):
+        remarks.append(f"its runs were made by different code: {differing}")
     if comparison and plan.reference_of(row) != plan.reference:
         remarks.append(f"difference to {plan.reference_of(row)}")
     if comparison and comparison.design == "paired" and comparison.seeds != finished:

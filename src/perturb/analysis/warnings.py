@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from perturb.analysis.plan import Plan
-from perturb.analysis.statistics import FEW_SEEDS, LEVEL
+from perturb.analysis.statistics import FEW_SEEDS, LEVEL, p_words
 
 SMOKE = (
     "SMOKE RUN: shortened training on few images, to show that the workflow works. "
@@ -25,6 +25,13 @@ def warnings_of(frame: pd.DataFrame, plan: Plan) -> list[str]:
         found.append(f"Not the whole data set: {'; '.join(partial)}.")
     if len(set(frame["scale"])) > 1 or len(set(frame["data"])) > 1:
         found.append("Runs of different scale or data stand in one table: do not compare them.")
+    coded = frame[frame["code_sha256"].str.contains("|", regex=False)]
+    if len(coded):
+        found.append(
+            "Rows whose runs were made by different code, so their means are of no one method "
+            f"(columns remarks and code_sha256): {_list(coded['method'])}. Delete the older runs "
+            "(`make verify` names them) and make them again."
+        )
     mixed = frame[frame["mixed"] != ""]
     if len(mixed):
         found.append(
@@ -66,8 +73,8 @@ def _of_comparisons(frame: pd.DataFrame) -> list[str]:
     if (spread < LEVEL).any():
         given = frame["minimum_detectable_difference_sd"].eq("pooled").any()
         found.append(
-            "The spread between seeds differs between methods (Bartlett's test, "
-            f"p = {spread.iloc[0]:.2g}): "
+            "The spread between seeds differs between methods (Bartlett's statistic, "
+            f"{p_words(spread.iloc[0])}): "
             + (
                 "pooled intervals and detectable differences are rough."
                 if given

@@ -4,64 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
+from perturb.data import folder_layout
 from perturb.data.dataset import Dataset, Images, Shape
+from perturb.data.folder_layout import Layout
+from perturb.data.image_files import decode, header
 from perturb.data.splits import stratified_indices
 from perturb.errors import PerturbError
 
-SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif"))
-SPLIT_NAMES = frozenset(("train", "test", "val", "valid", "validation"))
 LARGEST_SIDE = 64
 TEST_SHARE = 0.2
+SMALLEST_CLASS = 3  # images: one to train, one to hold out, one to test
 _LOOKED_AT = 1000  # images of a folder that is counted and not read
-
-
-def _folders(parent: Path) -> list[Path]:
-    return sorted(p for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _images_by_class(parent: Path) -> dict[str, list[Path]]:
-    """Return the image files in each class folder of `parent`, both in order of name."""
-    by_class = {
-        folder.name: sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-        )
-        for folder in _folders(parent)
-    }
-    empty = [name for name, paths in by_class.items() if not paths]
-    if empty:
-        raise PerturbError(
-            f"{parent / empty[0]}: no images in this class folder. Put images there "
-            f"({', '.join(sorted(SUFFIXES))}) or remove it."
-        )
-    return by_class
-
-
-def _open(path: Path, size: int | None = None, mode: str = "") -> Image.Image:
-    """Open an image upright; with `size` decoded, converted to `mode`, `size` x `size` pixels."""
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith("I"):
-                raise PerturbError(f"{path}: a 16-bit image. Save it with 8 bits a channel.")
-            if size is None:
-                return image
-            upright = ImageOps.exif_transpose(image).convert(mode)
-            if upright.size == (size, size):
-                return upright
-            return upright.resize((size, size), Image.Resampling.BILINEAR)
-    except PerturbError:
-        raise
-    except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
-        raise PerturbError(
-            f"{path}: corrupt image ({type(error).__name__}: {error}). Mend or remove it."
-        ) from None
 
 
 def _size_and_mode(paths: list[Path]) -> tuple[int, str]:
@@ -73,7 +33,7 @@ def _size_and_mode(paths: list[Path]) -> tuple[int, str]:
     sides: Counter[int] = Counter()
     grey = True
     for path in paths:
-        image = _open(path)
+        image = header(path)
         sides[min(image.size)] += 1
         grey = grey and image.mode in ("1", "L")
     commonest = max(sides, key=lambda side: (sides[side], -side))
@@ -81,18 +41,22 @@ def _size_and_mode(paths: list[Path]) -> tuple[int, str]:
 
 
 def _digest(paths: list[Path]) -> str:
-    """Return one SHA-256 over the names and contents of the files."""
-    digest = hashlib.sha256()
+    """Return one SHA-256 over the names and contents of the files, the first in their folder."""
+    digest, folder = hashlib.sha256(), paths[0].parent
     for path in paths:
         content = path.read_bytes()
-        digest.update(f"{path.name}:{len(content)};".encode())
+        name = path.relative_to(folder).as_posix()
+        digest.update(f"{name}:{len(content)};".encode("utf-8", "surrogateescape"))
         digest.update(content)
     return digest.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder(Dataset):
-    """`folder` with train/<class>/* and test/<class>/*, or <class>/* for a fixed 80/20 split."""
+    """`folder` with train/<class>/* and test/<class>/*, or <class>/* for a fixed 80/20 split.
+
+    What else it may look like, and what of it is not read, says `perturb.data.folder_layout`.
+    """
 
     folder: Path
 
@@ -104,90 +68,97 @@ class ImageFolder(Dataset):
 
         Raises PerturbError for a folder that is laid out otherwise.
         """
-        splits = self._splits()
-        counts = {name: sum(map(len, by_class.values())) for name, by_class in splits.items()}
-        test = counts["test"] if "test" in counts else round(TEST_SHARE * counts["train"])
-        train = counts["train"] - (0 if "test" in counts else test)
-        every = [
-            path for by_class in splits.values() for paths in by_class.values() for path in paths
-        ]
+        layout = self.layout()
+        train, test = (len(names) for names in self.names(layout))
+        every = self._paths(layout)
         size, mode = _size_and_mode(every[:: -(-len(every) // _LOOKED_AT)])
-        return Shape(train, test, len(splits["train"]), size, len(mode))
+        return Shape(train, test, len(layout.splits["train"]), size, len(mode))
 
     def read(self, data_root: Path, allow_partial: bool) -> Images:
         """Read, resize to one square size and split the images; `data_root` is not looked at.
 
-        Raises PerturbError for a folder that is laid out otherwise and for a corrupt image.
+        Raises PerturbError for a folder that is laid out otherwise, for an image that cannot be
+        read as it is meant and for a class with too few.
         """
-        splits = self._splits()
-        classes = tuple(next(iter(splits.values())))
-        every = [
-            path for by_class in splits.values() for paths in by_class.values() for path in paths
-        ]
-        size, mode = _size_and_mode(every)
+        layout = self.layout()
+        classes = tuple(layout.splits["train"])
+        size, mode = _size_and_mode(self._paths(layout))
         arrays = {
-            name: self._decode(by_class, classes, size, mode) for name, by_class in splits.items()
+            name: self._decode(by_class, classes, size, mode)
+            for name, by_class in layout.splits.items()
         }
         if "test" not in arrays:
             images, labels = arrays["train"]
-            test = np.zeros(len(labels), dtype=bool)
-            count = round(TEST_SHARE * len(labels))
-            test[stratified_indices(labels, count, seed=0, purpose="test split of folder")] = True
+            test = _drawn_for_test(labels)
             arrays = {"train": (images[~test], labels[~test]), "test": (images[test], labels[test])}
         return Images(
             *arrays["train"],
             *arrays["test"],
             class_names=classes,
             kind="folder of images",
-            files=self._digests(splits),
+            files=self._digests(layout),
         )
+
+    def layout(self) -> Layout:
+        """Return how the folder is laid out; PerturbError where a class has too few images."""
+        layout = folder_layout.find(self.name, self.folder)
+        needed = SMALLEST_CLASS - ("test" in layout.splits)
+        for name, paths in layout.splits["train"].items():
+            if len(paths) < needed:
+                where = " of train" if "test" in layout.splits else ""
+                raise PerturbError(
+                    f"{self.folder}: class '{name}'{where} has {len(paths)} image"
+                    f"{'s' * (len(paths) != 1)}, too few for every split to have one: at least "
+                    f"{needed} are needed. Add images or remove the class."
+                )
+        return layout
+
+    def names(self, layout: Layout) -> tuple[list[str], list[str]]:
+        """Return the paths of the train and the test images in their order, below the folder."""
+        found = {
+            split: [path.relative_to(self.folder).as_posix() for path in layout.paths(split)]
+            for split in layout.splits
+        }
+        if "test" in found:
+            return found["train"], found["test"]
+        sizes = [len(paths) for paths in layout.splits["train"].values()]
+        test = _drawn_for_test(np.repeat(np.arange(len(sizes)), sizes))
+        names = np.array(found["train"], dtype=object)
+        return names[~test].tolist(), names[test].tolist()
+
+    def facts(self, layout: Layout) -> Mapping[str, Any]:
+        """Return what a manifest says of the reading: left out files by reason, notes."""
+        headers = [header(path) for path in self._paths(layout)]
+        alpha = sum(one.alpha for one in headers)
+        frames = sum(one.several for one in headers)
+        notes = list(layout.notes)
+        notes += [f"{alpha} images with transparency, laid on white"] if alpha else []
+        notes += [f"{frames} files of several frames, the first of which is read"] if frames else []
+        left_out = {
+            reason: {"count": len(paths), "paths": list(paths)}
+            for reason, paths in layout.left_out.items()
+        }
+        return {"left_out": left_out, "notes": notes}
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each class folder, as `read` puts it in the manifest."""
-        return self._digests(self._splits())
+        return self._digests(self.layout())
 
     @staticmethod
-    def _digests(splits: dict[str, dict[str, list[Path]]]) -> dict[str, str]:
+    def _digests(layout: Layout) -> dict[str, str]:
         return {
-            "/".join((*((split,) if len(splits) > 1 else ()), name)): _digest(paths)
-            for split, by_class in splits.items()
+            "/".join((*((split,) if len(layout.splits) > 1 else ()), name)): _digest(paths)
+            for split, by_class in layout.splits.items()
             for name, paths in by_class.items()
         }
 
     def files(self) -> list[Path]:
         """Return the files that `read` reads; PerturbError as there."""
-        splits = self._splits().values()
-        return [path for by_class in splits for paths in by_class.values() for path in paths]
+        return self._paths(self.layout())
 
-    def _splits(self) -> dict[str, dict[str, list[Path]]]:
-        """Return the image files by split ("train" alone where there is one level) and class."""
-        if not self.folder.is_dir():
-            raise PerturbError(
-                f"Data set '{self.name}': no folder {self.folder}. "
-                "Correct its path in the config under image_folders."
-            )
-        names = {folder.name for folder in _folders(self.folder)}
-        if {"train", "test"} <= names:
-            splits = {name: _images_by_class(self.folder / name) for name in ("train", "test")}
-            differing = sorted(set(splits["train"]) ^ set(splits["test"]))
-            if differing:
-                raise PerturbError(
-                    f"{self.folder}: class folder '{differing[0]}' is in one of train and test "
-                    "only. Give both the same classes."
-                )
-        elif names & SPLIT_NAMES:
-            raise PerturbError(
-                f"{self.folder}: has {', '.join(sorted(names & SPLIT_NAMES))}, needs both train "
-                "and test (or neither: then one folder a class, split 80/20)."
-            )
-        else:
-            splits = {"train": _images_by_class(self.folder)}
-        if len(splits["train"]) < 2:
-            raise PerturbError(
-                f"{self.folder}: needs at least two class folders with images in them "
-                "(<class>/*, or train/<class>/* and test/<class>/*)."
-            )
-        return splits
+    @staticmethod
+    def _paths(layout: Layout) -> list[Path]:
+        return [path for split in layout.splits for path in layout.paths(split)]
 
     @staticmethod
     def _decode(
@@ -198,5 +169,17 @@ class ImageFolder(Dataset):
         images = np.empty((len(labels), size, size, len(mode)), dtype=np.uint8)
         paths = [path for name in classes for path in by_class[name]]
         for image, path in zip(images, paths, strict=True):
-            image[:] = np.asarray(_open(path, size, mode)).reshape(image.shape)
+            image[:] = np.asarray(decode(path, size, mode)).reshape(image.shape)
         return images, labels.astype(np.int64)
+
+
+def _drawn_for_test(labels: np.ndarray) -> np.ndarray:
+    """Return which images of the labels [N] test: 80/20 by class, at least one of each."""
+    count = round(TEST_SHARE * len(labels))
+    drawn = stratified_indices(labels, count, seed=0, purpose="test split of folder")
+    test = np.zeros(len(labels), dtype=bool)
+    test[drawn] = True
+    for label in np.setdiff1d(labels, labels[drawn]):
+        members = np.flatnonzero(labels == label)
+        test[members[stratified_indices(np.zeros(len(members)), 1, seed=0, purpose="one")]] = True
+    return test

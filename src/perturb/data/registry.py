@@ -9,6 +9,7 @@ from perturb.data import variants
 from perturb.data.cifar import CIFAR10, CIFAR100
 from perturb.data.dataset import Dataset, Shape
 from perturb.data.digits import DIGITS
+from perturb.data.dropping import WithoutDuplicates
 from perturb.data.fashion_mnist import FASHION_MNIST
 from perturb.data.image_folder import ImageFolder
 from perturb.data.noise import NoisyDataset
@@ -41,6 +42,8 @@ def find(name: str, folder: str | Path | None = None, seed: int = 0) -> Dataset:
         base: Dataset = ImageFolder(name=variant.base, folder=path)
     else:
         base = DATASETS[variants.base_name(check_name(name))]
+    if variant.dropped:
+        base = WithoutDuplicates.of(base)
     return NoisyDataset.of(base, variant.noise, seed) if variant.noise else base
 
 
@@ -50,7 +53,7 @@ def check_name(name: str, folders: Collection[str] = ()) -> str:
     `folders` are the names of the user's own folders of images.
     """
     for folder in folders:
-        if variants.parse(folder).noise:
+        if variants.parse(folder).base != folder:
             raise PerturbError(
                 f"image_folders: '{folder}' ends like a variant of a data set. Use another name."
             )
@@ -64,11 +67,13 @@ def check_name(name: str, folders: Collection[str] = ()) -> str:
 
 
 def readers(name: str) -> tuple[str, ...]:
-    """Return the modules that read a data set: its own, and that of its noise where it has any."""
+    """Return the modules that read a data set: its own, and those of its variant."""
     variant = variants.parse(name)
     known = DATASETS.get(variant.base)
-    own = type(known).__module__ if known else ImageFolder.__module__
-    return (own, NoisyDataset.__module__) if variant.noise else (own,)
+    found = [type(known).__module__ if known else ImageFolder.__module__]
+    found += [WithoutDuplicates.__module__] if variant.dropped else []
+    found += [NoisyDataset.__module__] if variant.noise else []
+    return tuple(found)
 
 
 def may_be_partial(name: str) -> bool:
@@ -78,5 +83,6 @@ def may_be_partial(name: str) -> bool:
 
 def shape(name: str) -> Shape | None:
     """Return the shape of a data set's official distribution, or None where it has none."""
-    known = DATASETS.get(variants.base_name(name))
-    return known.shape if known else None
+    variant = variants.parse(name)
+    known = DATASETS.get(variant.base)
+    return known.shape if known and not variant.dropped else None

@@ -1,4 +1,4 @@
-"""Variants of a data set, in its own name: `digits_noise-0.4_kind-patterned`. Pure, without torch.
+"""Variants of a data set, in its own name: `cifar10_duplicates-dropped_noise-0.4`. Without torch.
 
 `<base>(_<key>-<value>)*`: the base is any data set's name, underscores and all (`fashion_mnist`,
 a user's own folder of images); the variant begins at the first part whose key is one of `KEYS`.
@@ -13,7 +13,8 @@ from decimal import Decimal
 from perturb.errors import PerturbError, did_you_mean
 
 KINDS = ("random", "patterned")
-KEYS = ("noise", "kind")
+DROPPED = "duplicates-dropped"
+KEYS = ("duplicates", "noise", "kind")
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,20 @@ class Noise:
 
 @dataclass(frozen=True)
 class Variant:
-    """A data set's name taken apart; `noise` is None where the labels are the true ones."""
+    """A data set's name taken apart.
+
+    `noise` is None where the labels are the true ones; `dropped` says that images which are in the
+    data set twice are left out (`perturb.data.dropping`).
+    """
 
     base: str
     noise: Noise | None = None
+    dropped: bool = False
+
+    @property
+    def without_noise(self) -> str:
+        """The name of the data set with its true labels."""
+        return f"{self.base}_{DROPPED}" if self.dropped else self.base
 
 
 def parse(name: str) -> Variant:
@@ -52,12 +63,19 @@ def parse(name: str) -> Variant:
         if key not in KEYS:
             raise PerturbError(
                 f"data set '{name}': '{part}' is no variant.{did_you_mean(key, KEYS)} "
-                f"Write {base}_noise-<rate> or {base}_noise-<rate>_kind-<kind>."
+                f"Write {base}_{DROPPED}, {base}_noise-<rate> or "
+                f"{base}_noise-<rate>_kind-<kind>."
             )
         if key in found:
             raise PerturbError(f"data set '{name}': {key} stands twice. Remove one.")
         found[key] = value
-    variant = Variant(base, _noise(name, base, found))
+    dropped = found.pop("duplicates", "")
+    if dropped not in ("", "dropped"):
+        raise PerturbError(
+            f"data set '{name}': copies are dropped or kept. Write {base}_{DROPPED}."
+        )
+    noise = _noise(name, base, found) if found else None
+    variant = Variant(base, noise, bool(dropped))
     if format(variant) != name:
         raise PerturbError(f"data set '{name}' is called '{format(variant)}'. Use that name.")
     return variant
@@ -86,9 +104,9 @@ def _noise(name: str, base: str, found: dict[str, str]) -> Noise:
 def format(variant: Variant) -> str:
     """Return the one name of a data set: numbers in shortest form, defaults left out."""
     if variant.noise is None:
-        return variant.base
+        return variant.without_noise
     kind = "" if variant.noise.kind == Noise.kind else f"_kind-{variant.noise.kind}"
-    return f"{variant.base}_noise-{_number(variant.noise.rate)}{kind}"
+    return f"{variant.without_noise}_noise-{_number(variant.noise.rate)}{kind}"
 
 
 def base_name(name: str) -> str:
