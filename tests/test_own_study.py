@@ -110,10 +110,12 @@ def test_a_row_sets_its_own_training_over_its_data_sets(own):
 
 def test_what_wins_is_said(own):
     changed = {"batch_size": 64, "momentum": 0.8}
-    assert preflight.remarks(own(changed)) == []
+    small = "faces: a test split of 4 images, of which one is 25.0 points of accuracy"
+    assert preflight.remarks(own(changed)) == [small]
     assert preflight.remarks(own(changed, train={"batch_size": 32})) == [
         "faces trains with batch_size 32, as rts.datasets.faces.train says, and not with the 64 of "
-        "train: a data set's own goes before."
+        "train: a data set's own goes before.",
+        small,
     ]
 
 

@@ -15,10 +15,10 @@ import msgspec
 
 from perturb import studies
 from perturb.config import Config, spelled_out
-from perturb.data import registry, variants
+from perturb.data import image_sizes, registry, variants
 from perturb.data.image_folder import ImageFolder
-from perturb.errors import PerturbError
-from perturb.limits import LARGEST_INTEGER
+from perturb.errors import PerturbError, did_you_mean
+from perturb.limits import FEW_TEST_IMAGES, LARGEST_INTEGER
 from perturb.models import registry as models
 from perturb.names import MAX_LENGTH
 from perturb.planning.sizes import shape_of
@@ -36,6 +36,12 @@ _RESERVED_ENDS = (".provenance", ".claims", ".manifest")
 def check(config: Config, results: Path) -> None:
     """Raise PerturbError for what of the configuration cannot work, whatever is asked for."""
     folders = config.values.get("image_folders", {})
+    for name in config.values.get("image_sizes", {}):
+        if name not in folders:
+            raise PerturbError(
+                f"config, image_sizes.{name}: no folder of images is called so."
+                f"{did_you_mean(name, folders) if folders else ''}"
+            )
     for section, names in (("image_folders", folders), ("audits", config.values.get("audits", {}))):
         for name in names:
             _check_name(name, f"config, {section}.{name[:_LONGEST_NAME]}")
@@ -45,7 +51,7 @@ def check(config: Config, results: Path) -> None:
             raise PerturbError(
                 f"config, image_folders.{name}: a {what} is called so. Use another name."
             )
-        if variants.parse(name).noise:
+        if variants.base_name(name) != name:
             raise PerturbError(
                 f"config, image_folders.{name}: a variant with label noise would be called so. Use "
                 "another name."
@@ -180,7 +186,26 @@ def remarks(config: Config) -> list[str]:
                     f"{dataset} trains with {key} {own[key]}, as {study}.datasets.{dataset}.train "
                     f"says, and not with the {given} of train: a data set's own goes before."
                 )
-    return found + _unranked(config)
+    return found + _of_images(config) + _unranked(config)
+
+
+def _of_images(config: Config) -> list[str]:
+    """Say what is done to the images of the folders asked for, and whose test split is small."""
+    folders = config.values.get("image_folders", {})
+    asked = {run.dataset for chapter in studies.asked(config) for run in chapter.runs}
+    found = []
+    for name in sorted({variants.base_name(dataset) for dataset in asked} & set(folders)):
+        folder, side = Path(folders[name]).expanduser(), image_sizes.configured(config.values, name)
+        if folder.is_dir():
+            read = ImageFolder(name=name, folder=folder, side=side)
+            found += [f"{name}: {text}" for text in read.remarks()]
+            test = read.counted().test
+            if test < FEW_TEST_IMAGES:
+                found.append(
+                    f"{name}: a test split of {test} images, of which one is {100 / test:.1f} "
+                    "points of accuracy"
+                )
+    return found
 
 
 def _unranked(config: Config) -> list[str]:

@@ -22,7 +22,7 @@ from perturb.audit import plan as audits
 from perturb.audit.folder import paths_of
 from perturb.config import Config
 from perturb.contents import Contents
-from perturb.data import registry, variants
+from perturb.data import image_sizes, registry, variants
 from perturb.data.image_folder import ImageFolder
 from perturb.errors import PerturbError, did_you_mean
 from perturb.files import read_json
@@ -101,6 +101,10 @@ class Workflow:
         """Return the folder of images that a data set is read from, "" for a built-in one."""
         base = variants.base_name(dataset)
         return self.config.values.get("image_folders", {}).get(base, "")
+
+    def image_side(self, dataset: str) -> int:
+        """Return the side that a folder's images are brought to, 0 where they say it themselves."""
+        return image_sizes.configured(self.config.values, variants.base_name(dataset))
 
     @property
     def folders_pattern(self) -> str:

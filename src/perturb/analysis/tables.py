@@ -40,6 +40,7 @@ TEXT_COLUMNS = (
     "protocol",
     "versions",
     "data_sha256",
+    "test_images",
     "code_sha256",
 )
 
@@ -235,6 +236,7 @@ def _row(
         if len(runs)
         else "",
         "data_sha256": _distinct(runs, "data_sha256"),
+        "test_images": _test_images(runs),
         "code_sha256": _distinct(runs, "code_sha256"),
     }
 
@@ -261,6 +263,12 @@ def _distinct(runs: pd.DataFrame, column: str) -> str:
     if runs.empty or column not in runs:
         return ""
     return " | ".join(sorted({str(value) for value in runs[column].dropna()}))
+
+
+def _test_images(runs: pd.DataFrame) -> str:
+    """Return how many images the runs were tested on."""
+    texts = runs["images"].dropna() if len(runs) else []
+    return " | ".join(sorted({str(json.loads(text).get("test", "")) for text in texts}))
 
 
 def _named_once(notes: list[str], runs: int) -> str:
