@@ -34,6 +34,8 @@ setup: ## create .venv from envs/requirements.txt, unless it is up to date
 
 slurm: ## set up, and the SLURM executor beside it
 	@bash envs/install.sh slurm
+	@echo "SLURM's executor is set up. Set partition and account in profiles/slurm/config.yaml, then a"
+	@echo "first table, in minutes: .venv/bin/snakemake --profile profiles/slurm -- results/tables/digits.csv"
 
 smoke: ## the main job with config/smoke.yaml, in minutes, under results/smoke
 	@$(MAKE) --no-print-directory all CONFIG=config/smoke.yaml

@@ -67,6 +67,16 @@ STANDING = []
 onstart:
     STANDING.extend(finished.standing(workflow.dag.needrun_jobs()))
     finished.say_code_changes(STANDING, STORE, os.environ[store.COMMIT_VARIABLE])
+    if workflow.executor_plugin.common_settings.local_exec:
+        say(
+            forecast.say,
+            CONFIG,
+            ROOT / "config" / "schema.yaml",
+            RESULTS,
+            workflow.pathvars.apply("<benchmarks>"),
+            forecast.runs_of(workflow.dag.needrun_jobs()),
+            workflow.cores,
+        )
     if (
         CONFIG.values.get("fork_jobs")
         and workflow.executor_plugin.common_settings.local_exec
