@@ -13,8 +13,8 @@ BENCHMARKS ?=
 LOCKARGS ?=
 UV_VERSION := 0.13.9
 
-# The file name is what tells the smoke run's place from the full run's.
-RESULTS := $(if $(filter smoke,$(basename $(notdir $(CONFIG)))),results/smoke,results)
+# The configuration says where its results are (`pathvars`); asked when it is needed.
+RESULTS = $(shell .venv/bin/python -m perturb results $(if $(CONFIG),"$(CONFIG)"))
 
 # Nothing from the user's own Python may shadow what the lock file pins.
 export PYTHONNOUSERSITE := 1
@@ -25,6 +25,7 @@ VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 .PHONY: all setup slurm smoke status verify test bench lint lock help
 
 all: setup ## set up, run the main job, print where the report is
+	@$(if $(CONFIG),.venv/bin/python -m perturb check "$(CONFIG)" >/dev/null)
 	@REPORT="$(RESULTS)/report.html" bash envs/run.sh \
 		$(if $(CONFIG),--configfile "$(CONFIG)") --cores $(CORES) $(ARGS)
 
@@ -33,12 +34,14 @@ setup: ## create .venv from envs/requirements.txt, unless it is up to date
 
 slurm: ## set up, and the SLURM executor beside it
 	@bash envs/install.sh slurm
+	@echo "SLURM's executor is set up. Set partition and account in profiles/slurm/config.yaml, then a"
+	@echo "first table, in minutes: .venv/bin/snakemake --profile profiles/slurm -- results/tables/digits.csv"
 
 smoke: ## the main job with config/smoke.yaml, in minutes, under results/smoke
 	@$(MAKE) --no-print-directory all CONFIG=config/smoke.yaml
 
 status: ## what the runs are doing, from their files, while the workflow runs
-	@.venv/bin/python -m perturb.jobs.status $(RESULTS)
+	@.venv/bin/python -m perturb.jobs.status $(if $(CONFIG),--configfile "$(CONFIG)")
 
 verify: setup ## recompute the hashes of all results, retrain a sample of runs
 	@$(VENV) .venv/bin/snakemake $(if $(CONFIG),--configfile "$(CONFIG)") --cores $(CORES) \

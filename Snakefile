@@ -1,9 +1,14 @@
 # perturb: rerun training-dynamics studies and regenerate their whole results section.
 # The first target is the results section of every chapter in config/config.yaml.
+import sys
 from pathlib import Path
 from snakemake.utils import min_version
 
 min_version("9.14")
+sys.path.insert(0, str(Path(workflow.basedir, "src")))
+
+from perturb.config_files import check_files
+from perturb.errors import PerturbError
 
 
 pathvars:
@@ -11,7 +16,13 @@ pathvars:
     benchmarks="<results>/benchmarks",
 
 
-for path in sorted(Path(workflow.basedir, "config", "studies").glob("*.yaml")):
+STUDY_FILES = sorted(Path(workflow.basedir, "config", "studies").glob("*.yaml"))
+# Before Snakemake reads them, whose message names no line, and lets the last of two keys win.
+try:
+    check_files([*STUDY_FILES, "config/config.yaml", *workflow.overwrite_configfiles])
+except PerturbError as error:
+    sys.exit(f"perturb: {error}")
+for path in STUDY_FILES:
 
     configfile: path
 
@@ -58,6 +69,16 @@ onstart:
     STANDING.extend(finished.standing(workflow.dag.needrun_jobs()))
     finished.say_code_changes(STANDING, STORE, os.environ[store.COMMIT_VARIABLE])
     os.environ[code.PLANNED_VARIABLE] = code.planned()
+    if workflow.executor_plugin.common_settings.local_exec:
+        say(
+            forecast.say,
+            CONFIG,
+            ROOT / "config" / "schema.yaml",
+            RESULTS,
+            workflow.pathvars.apply("<benchmarks>"),
+            forecast.runs_of(workflow.dag.needrun_jobs()),
+            workflow.cores,
+        )
     if (
         CONFIG.values.get("fork_jobs")
         and workflow.executor_plugin.common_settings.local_exec

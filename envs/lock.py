@@ -16,6 +16,9 @@ from packaging.utils import canonicalize_name
 ENVS = Path(__file__).resolve().parent
 PROJECT = ENVS.parent / "pyproject.toml"
 MAIN_LOCK = ENVS / "requirements.txt"
+# What results depend on most is pinned here. pyproject.toml has bounds only: `pip install .` must
+# not replace a user's own PyTorch.
+PINS = ENVS / "pins.txt"
 # The Python of the conda environment; the oldest that the lock files are resolved for.
 PYTHON = "3.11"
 
@@ -70,7 +73,8 @@ def conda_environment(dependencies: list[str], versions: dict[str, str]) -> str:
 def main(arguments: list[str]) -> None:
     """Write envs/requirements.txt, slurm.txt, bench.txt and perturb.yaml."""
     project = tomllib.loads(PROJECT.read_text())["project"]
-    compile_lock([PROJECT.name, "--extra", "dev"], MAIN_LOCK, arguments)
+    main = [PROJECT.name, "--extra", "dev", "--constraints", str(PINS.relative_to(ENVS.parent))]
+    compile_lock(main, MAIN_LOCK, arguments)
     for extra in ("slurm", "bench"):
         requirements = "\n".join(project["optional-dependencies"][extra])
         output = ENVS / f"{extra}.txt"

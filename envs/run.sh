@@ -53,6 +53,6 @@ elif [ -n "$log" ]; then
     # Only a run without targets of its own vouches for the report.
     case " $* " in
         *" -- "*) echo "$closing" ;;
-        *) echo "$closing${REPORT:+ Report: $PWD/$REPORT}" ;;
+        *) echo "$closing${REPORT:+ Report: $(realpath -m "$REPORT" 2>/dev/null || echo "$REPORT")}" ;;
     esac
 fi

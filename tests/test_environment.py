@@ -134,3 +134,15 @@ def test_installed_versions_are_the_locked_ones():
             if installed != pinned and (installed or lock == LOCKS[0]):
                 different[name] = (installed, pinned)
     assert not different, f"(installed, locked) in {sys.prefix}: {different}; run `make setup`"
+
+
+def test_a_users_own_torch_is_bounded_and_the_lock_pins_it():
+    wanted = {r.name: r.specifier for r in map(Requirement, PROJECT["dependencies"])}
+    for name, own in (("torch", "2.11.0"), ("torchvision", "0.26.0")):
+        assert wanted[name].contains(own) and "==" not in str(wanted[name])
+    pins = [Requirement(line) for line in (ENVS / "pins.txt").read_text().splitlines()[1:]]
+    assert {pin.name for pin in pins} == {"torch", "torchvision"}
+    locked = versions("requirements.txt", CONDA_PYTHON)
+    for pin in pins:
+        assert str(pin.specifier) == f"=={locked[pin.name]}"
+    assert 'PINS = ENVS / "pins.txt"' in (ENVS / "lock.py").read_text()

@@ -22,6 +22,7 @@ from perturb.figures import catalogue
 from perturb.figures.catalogue import Entry
 from perturb.landscape import parts as landscapes
 from perturb.landscape.settings import LandscapeSettings
+from perturb.models import registry as models
 from perturb.planning.cost import Cost
 from perturb.runs import Run
 from perturb.study import Chapter, Measure, Study
@@ -48,7 +49,8 @@ class Comparing:
         across_words: says so in a sentence, below the ranking.
         timed: whether a method begins to perturb at an epoch of its own.
         prefix: of its chapters' names before the data set's; its own name by default.
-        published_by: where its published numbers are from, in a word; "" where there are none.
+        with_epochs: what a name without its epochs may be in full, from it and the epochs.
+        published_by: where its published numbers are from, for entries that do not say it.
         measure: what methods are compared by.
         predicted: whether its runs train a classifier, whose predictions are looked at.
     """
@@ -67,6 +69,7 @@ class Comparing:
     across_words: str = ""
     timed: Callable[[Any], bool] = lambda parsed: False
     prefix: str | None = None
+    with_epochs: Callable[[str, int], Sequence[str]] = lambda name, epochs: (f"{name}_{epochs}",)
     published_by: str = ""
     measure: Measure = ACCURACY
     predicted: bool = False
@@ -122,12 +125,7 @@ class Comparing:
         base = variants.base_name(dataset)
         if base == dataset or base not in known:
             return {}
-        of_other_data = ("published", "note")
-        rows = [
-            {key: value for key, value in row.items() if key not in of_other_data}
-            for row in known[base]["methods"]
-        ]
-        return {**known[base], "methods": rows}
+        return _of_other_data(known[base])
 
     def resolve(self, config: Config, run: Run) -> TrainSettings:
         """Return what a run computes: global settings, those of its data set, those of its name.
@@ -141,15 +139,10 @@ class Comparing:
                 f"method '{run.method}' names the model {named}, its folder the model {run.model}. "
                 f"Ask for .../{run.dataset}/{named}/{run.method}/... or leave the prefix out."
             )
-        own = spelled_out(self.entry(config, run.dataset).get("train", {}))
-        fields = self.specification.__struct_fields__
-        for key in own:
-            if key not in fields:
-                raise PerturbError(
-                    f"config, {self.name}.datasets.{run.dataset}.train: study {self.name} has no "
-                    f"setting '{key}'.{did_you_mean(key, fields)}"
-                )
-        settings = spelled_out(config.values["train"]) | own
+        settings = spelled_out(config.values["train"])
+        for where, own in self._own_settings(config, run.dataset, parsed):
+            self._check_fields(where, own)
+            settings |= own
         if self._is_drawn(config, run, parsed):
             every = self.landscape(config, run.dataset)["checkpoint_every"]
             settings["checkpoint_every"] = every
@@ -169,6 +162,29 @@ class Comparing:
         _check_base(found, f"config, train settings of {run}")
         return found
 
+    def _own_settings(
+        self, config: Config, dataset: str, parsed: Any
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Return what goes before the global settings, the last before the others, and where it is.
+
+        That is the data set's `train`, then that of the method's row.
+        """
+        entry, where = self.entry(config, dataset), f"{self.name}.datasets.{dataset}"
+        found = [(f"{where}.train", spelled_out(entry.get("train", {})))]
+        for row in entry.get("methods", ()):
+            if "train" in row and self.parse(row["method"]) == parsed:
+                found.append((f"{where}, {row['method']}, train", spelled_out(row["train"])))
+        return found
+
+    def _check_fields(self, where: str, own: Mapping[str, Any]) -> None:
+        fields = self.specification.__struct_fields__
+        for key in own:
+            if key not in fields:
+                raise PerturbError(
+                    f"config, {where}: study {self.name} has no setting '{key}'."
+                    f"{did_you_mean(key, fields)}"
+                )
+
     def landscape(self, config: Config, dataset: str) -> dict[str, Any]:
         """Return the global settings of landscapes with the data set's own over them."""
         return {**config.values["landscape"], **self.entry(config, dataset).get("landscape", {})}
@@ -176,7 +192,8 @@ class Comparing:
     def _is_drawn(self, config: Config, run: Run, parsed: Any) -> bool:
         """Whether the results section has a landscape, and so a trajectory, of this run."""
         own, drawn = self.entry(config, run.dataset), self.landscape(config, run.dataset)
-        if not own or run.model != own["model"] or run.seed not in drawn["seeds"]:
+        named = self.model(parsed) or own.get("model", "")
+        if not own or run.model != named or run.seed not in drawn["seeds"]:
             return False
         return parsed in [self.parse(name) for name in drawn.get("methods", [])]
 
@@ -193,7 +210,7 @@ class Comparing:
         train = config.values["train"] | own.get("train", {})
         return Plan(
             study=self.name,
-            title=config.section(self.name)["title"],
+            title=own.get("title", config.section(self.name)["title"]),
             chapter=self.chapter_name(dataset),
             dataset=dataset,
             model=own["model"],
@@ -209,7 +226,7 @@ class Comparing:
             equivalence_margin=config.values.get("equivalence_margin", 0.5),
             sgd=own.get("sgd", ""),
             sgd_double=own.get("sgd_double", ""),
-            published=self.published_by,
+            published=own.get("published_by", self.published_by),
             normalisation=drawn["normalisation"] if drawn.get("methods") else "",
             leakage=True,
             predicted=self.predicted and config.values.get("predictions", True),
@@ -224,6 +241,7 @@ class Comparing:
             model=self.model(parsed) or own["model"],
             timed=self.timed(parsed),
             across=self.across(row["method"], self.epochs(reference)),
+            epochs=self.epochs(parsed),
             section=row.get("section", self.section(parsed)),
             label=row.get("label", ""),
             reference=row.get("reference", ""),
@@ -236,8 +254,9 @@ class Comparing:
         """Return the chapter of a data set."""
         plan, drawn = self.plan(config, dataset), self.landscape(config, dataset)
         records = [run.record for run in plan.runs()]
+        models_of = {row.method: row.model or plan.model for row in plan.rows}
         shown = [
-            Run(dataset, plan.model, method, seed)
+            Run(dataset, models_of[method], method, seed)
             for method in drawn.get("methods", ())
             for seed in drawn["seeds"]
         ]
@@ -268,9 +287,9 @@ class Comparing:
         asked = self._datasets_asked(config)
         names = dict.fromkeys([*entries(self, config), *asked])
         found = [self.chapter(config, dataset) for dataset in names]
-        if len(asked) < 2:
-            return found
         plans = [self.plan(config, name) for name in asked]
+        if len(plans) < 2 or len(_in_common(plans)) < 2:
+            return found
         ranking = Chapter(
             study=self.name,
             name=self.name,
@@ -342,6 +361,11 @@ class Comparing:
         return config.section(self.name).get("outside_grammar", ())
 
 
+def _in_common(plans: Sequence[Plan]) -> set[str]:
+    """Return the methods that every plan has, by their names over data sets."""
+    return set.intersection(*({row.across or row.method for row in plan.rows} for plan in plans))
+
+
 def _check_base(settings: TrainSettings, where: str) -> None:
     """Raise PerturbError where the base optimiser does not take these settings."""
     names = ("momentum", "nesterov", "betas", "eps")
@@ -364,39 +388,175 @@ def entries(study: Comparing, config: Config) -> dict[str, dict[str, Any]]:
     return {dataset: _checked(study, known, dataset) for dataset in known}
 
 
+# What is said of a method on one data set, and not taken over for another.
+_OF_ITS_DATA = frozenset(("published", "note"))
+
+
+def _of_other_data(entry: Mapping[str, Any], with_methods: bool = True) -> dict[str, Any]:
+    """Return an entry as another data set takes it over: without what is said of its own data.
+
+    Its methods, and what names one of them, are taken over together or not at all.
+    """
+    left = {"published_by", "title"}
+    left |= set() if with_methods else {"methods", "epochs", "reference", "sgd", "sgd_double"}
+    found = {key: value for key, value in entry.items() if key not in left}
+    if not with_methods and "landscape" in found:
+        found["landscape"] = {k: v for k, v in found["landscape"].items() if k != "methods"}
+    if "methods" in found:
+        found["methods"] = [
+            {key: value for key, value in row.items() if key not in _OF_ITS_DATA}
+            for row in entry["methods"]
+        ]
+    return found
+
+
 def _checked(study: Comparing, known: Mapping[str, Any], dataset: str) -> dict[str, Any]:
     where = f"config, {study.name}.datasets.{dataset}"
     own, base = with_base(known, dataset, f"{study.name}.datasets")
-    found = json.loads(json.dumps({**base, **own}))  # free to be changed
-    missing = {"model", "reference", "methods"} - set(found)
+    inherited = _of_other_data(base, with_methods="methods" not in own)
+    found = json.loads(json.dumps({**inherited, **own}))  # free to be changed
+    missing = {"model", "methods"} - set(found)
     if missing:
         raise PerturbError(
             f"{where}: missing key '{sorted(missing)[0]}'. config/schema.yaml says what it means."
         )
-    spelled = [row["method"] for row in found["methods"]]
     try:
-        listed = [study.format(study.parse(method)) for method in spelled]
+        models.get(found["model"])
+        names = _Names.of(study, found)
+        found["methods"] = [
+            {**row, "method": name}
+            for row, name in zip(found["methods"], names.methods, strict=True)
+        ]
+        for row in found["methods"]:
+            _check_row(study, row)
+        found.setdefault("reference", names.methods[0])
+        for key in ("reference", "sgd", "sgd_double"):
+            if key in found:
+                found[key] = names.find(key, found[key])
+        for row in found["methods"]:
+            if "reference" in row:
+                row["reference"] = names.find("reference", row["reference"])
+        drawn = found.setdefault("landscape", {})
+        asked = names.methods if drawn.get("methods") == "all" else drawn.get("methods", [])
+        if asked:
+            drawn["methods"] = [names.find("landscape method", name) for name in asked]
+        _check_epochs(study, found)
     except PerturbError as error:
         raise PerturbError(f"{where}: {error}") from None
-    twice = {name for name in listed if listed.count(name) > 1}
-    if twice:
-        raise PerturbError(f"{where}: listed twice: {', '.join(sorted(twice))}. Remove one.")
-    for row in found["methods"]:
-        if row.get("section", study.sections[0]) not in study.sections:
-            raise PerturbError(
-                f"{where}: '{row['section']}' is no section of study {study.name}."
-                f"{did_you_mean(row['section'], study.sections)}"
-            )
-    drawn = found.setdefault("landscape", {})
-    if drawn.get("methods") == "all":
-        drawn["methods"] = spelled
-    asked = [(key, found[key]) for key in ("reference", "sgd", "sgd_double") if key in found]
-    asked += [("landscape method", method) for method in drawn.get("methods", [])]
-    asked += [("reference", row["reference"]) for row in found["methods"] if "reference" in row]
-    for key, method in asked:
-        if method not in spelled:
-            raise PerturbError(
-                f"{where}: {key} '{method}' is not among its methods; list it there or change "
-                f"the {key}.{did_you_mean(method, spelled)}"
-            )
+    if "epochs" in own and "methods" not in own and not names.short:
+        raise PerturbError(
+            f"{where}: epochs {own['epochs']} is not used, for every method that is taken over has "
+            "its own in its name. Leave it out, or list methods without their epochs."
+        )
     return found
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The names of an entry's methods in full, and whether any was given without its epochs."""
+
+    study: Comparing
+    epochs: int | None
+    methods: list[str]
+    short: bool
+
+    @classmethod
+    def of(cls, study: Comparing, entry: Mapping[str, Any]) -> _Names:
+        """Return those of an entry; PerturbError for one that does not parse or stands twice."""
+        given, epochs = [row["method"] for row in entry["methods"]], entry.get("epochs")
+        names = cls(study, epochs, [], False)
+        full = [names.full(name) for name in given]
+        listed = [study.format(study.parse(name)) for name in full]
+        twice = {name for name in listed if listed.count(name) > 1}
+        if twice:
+            raise PerturbError(
+                f"listed twice: {', '.join(sorted(twice))}. A run's name is its method's: remove "
+                "one, or compare its settings in a second data set entry."
+            )
+        return cls(study, epochs, full, full != given)
+
+    def full(self, name: str) -> str:
+        """Return a method's name with its epochs: its own, or else those of the chapter.
+
+        PerturbError where it does not parse, or does so in both ways.
+        """
+        readings, errors = [], []
+        candidates = (name, *(self.study.with_epochs(name, self.epochs) if self.epochs else ()))
+        for candidate in candidates:
+            try:
+                self.study.parse(candidate)
+                readings.append(candidate)
+            except PerturbError as error:
+                errors.append(str(error))
+        if len(readings) > 1 and self._is_usual(readings[1]):
+            raise PerturbError(
+                f"method '{name}' can be read as it stands, and as '{readings[1]}' with epochs "
+                f"{self.epochs}. Write '{self.study.format(self.study.parse(readings[0]))}' or "
+                f"'{readings[1]}'."
+            )
+        if not readings:
+            # Where all but the epochs is there, what is wrong with them is the news.
+            ends_in_number = name.rpartition("_")[2].isdigit()
+            lacks_epochs = "the number of epochs" in errors[0] or not ends_in_number
+            raise PerturbError(errors[-1] if lacks_epochs else errors[0])
+        return readings[0]
+
+    def _is_usual(self, name: str) -> bool:
+        """Whether a name's parts stand as in its one spelling, or glued: `asam_0.5_9_5` is none."""
+        return name.count("_") <= self.study.format(self.study.parse(name)).count("_")
+
+    def find(self, key: str, name: str) -> str:
+        """Return a listed method as its row has it, however it is spelled; PerturbError if none."""
+        try:
+            wanted = self.study.parse(self.full(name))
+        except PerturbError as error:
+            raise PerturbError(f"{key}: {error}") from None
+        for method in self.methods:
+            if self.study.parse(method) == wanted:
+                return method
+        raise PerturbError(
+            f"{key} '{name}' is not among its methods; list it there or change "
+            f"the {key}.{did_you_mean(name, self.methods)}"
+        )
+
+
+# What a row may not set for itself: the table would compare what is not one thing.
+_OF_THE_TABLE = ("protocol", "limit")
+
+
+def _check_row(study: Comparing, row: Mapping[str, Any]) -> None:
+    """Raise PerturbError for an unknown section, and for values that cannot be meant."""
+    method = row["method"]
+    if row.get("section", study.sections[0]) not in study.sections:
+        raise PerturbError(
+            f"'{row['section']}' is no section of study {study.name}."
+            f"{did_you_mean(row['section'], study.sections)}"
+        )
+    for key in _OF_THE_TABLE:
+        if key in row.get("train", {}):
+            raise PerturbError(
+                f"method '{method}', train: {key} is one for all methods of a table. Set it under "
+                "the data set's train."
+            )
+    published, percent = row.get("published"), study.measure.unit == "%"
+    if published is not None and percent and not 0 <= published <= 1:
+        raise PerturbError(
+            f"method '{method}': published {published:g} is no fraction of 1. Write "
+            f"{published / 100:g} for {published:g} %."
+        )
+
+
+def _check_epochs(study: Comparing, entry: Mapping[str, Any]) -> None:
+    """Raise PerturbError where `sgd`, `sgd_double` or a landscape cannot be what it is called."""
+    epochs = {row["method"]: study.epochs(study.parse(row["method"])) for row in entry["methods"]}
+    wanted = epochs[entry["reference"]]
+    for key, times, words in (
+        ("sgd", 1, "SGD at the reference's epochs"),
+        ("sgd_double", 2, "SGD at twice the reference's epochs"),
+    ):
+        method = entry.get(key)
+        if method and epochs[method] != times * wanted:
+            raise PerturbError(
+                f"{key} is {words}: {entry['reference']} has {wanted}, so it is a method of "
+                f"{times * wanted}, not '{method}'."
+            )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from perturb.limits import LARGEST_FLOAT, LARGEST_INTEGER
 STUDIES = Path(__file__).parent / "studies"
 # What keys were called before studies were plug-ins.
 _RENAMED = {"datasets": "chapters", "studies": "chapters"}
+# Prose, in which a line may be broken; it is joined again.
+_PROSE = frozenset(("title", "label", "note", "published_by"))
+_SHOWN = 120  # characters of a wrong value that a message repeats
 
 
 class Config:
@@ -38,6 +42,7 @@ class Config:
                     f"further chapters. Write `{new}: {list(raw[old])}`."
                 )
         whole = whole_schema(schema)
+        _check_texts(raw)
         self.values: dict[str, Any] = _as_wanted(dict(raw), whole, whole)
         _check(self.values, whole)
 
@@ -68,9 +73,10 @@ def with_base(
     if base is None:
         return entry, {}
     if base not in known or "like" in known[base]:
+        in_full = [one for one in known if "like" not in known[one] and one != name]
         raise PerturbError(
             f"config, {section}.{name}: like '{base}' must name an entry of {section} that is "
-            f"described in full.{did_you_mean(base, known)}"
+            f"described in full.{did_you_mean(base, in_full)}"
         )
     return entry, known[base]
 
@@ -107,19 +113,30 @@ def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str,
 
 
 def _as_wanted(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
-    """Return `value` with what the schema wants: YAML reads 5e-4 as text, `--config` true."""
+    """Return `value` with what the schema wants: YAML reads 5e-4 as text, `--config` true.
+
+    A text where the schema wants a mapping that has a `shorthand` is that key's value. `1.0` is the
+    whole number that it is, and a number as a key its text.
+    """
     schema = _resolve(schema, root)
+    if isinstance(value, str) and "shorthand" in schema:
+        value = {schema["shorthand"]: value}
     if isinstance(value, Mapping):
         properties, others = schema.get("properties", {}), schema.get("additionalProperties")
+        named = properties or others is not None  # else the keys are whatever they are
         return {
-            key: _as_wanted(
-                item, properties.get(key) or (others if isinstance(others, Mapping) else {}), root
+            (str(key) if named else key): _as_wanted(
+                " ".join(item.split()) if key in _PROSE and isinstance(item, str) else item,
+                properties.get(key) or (others if isinstance(others, Mapping) else {}),
+                root,
             )
             for key, item in value.items()
         }
     if isinstance(value, list):
         return [_as_wanted(item, schema.get("items", {}), root) for item in value]
-    if isinstance(value, str) and schema.get("type") in _READERS:
+    if isinstance(value, float) and schema.get("type") == "integer" and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.isascii() and schema.get("type") in _READERS:
         try:
             return _READERS[schema["type"]](value)
         except (ValueError, KeyError):
@@ -141,23 +158,103 @@ def _check(values: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         raise PerturbError(_message(error))
 
 
-def _check_numbers(value: Any, where: tuple[str, ...] = ()) -> None:
-    """Raise PerturbError for a number in which nothing can be computed, wherever it stands."""
+def _leaves(value: Any, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every value that is no mapping and no list, and where it stands."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            _check_numbers(item, (*where, str(key)))
+            yield from _leaves(item, (*where, str(key)))
     elif isinstance(value, list):
         for place, item in enumerate(value):
-            _check_numbers(item, (*where, str(place)))
-    elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            yield from _leaves(item, (*where, str(place)))
+    else:
+        yield where, value
+
+
+def _check_numbers(values: Mapping[str, Any]) -> None:
+    """Raise PerturbError for a number in which nothing can be computed, wherever it stands."""
+    for where, value in _leaves(values):
+        if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            raise PerturbError(
+                f"config, {'.'.join(where)}: {_shown(value)} does not fit. Whole numbers go up to "
+                "2^63 - 1."
+            )
+        if isinstance(value, float) and not abs(value) <= LARGEST_FLOAT:
+            raise PerturbError(
+                f"config, {'.'.join(where)}: {value} does not fit. Runs are computed in float32: "
+                f"give a finite number of at most {LARGEST_FLOAT:.2g}."
+            )
+
+
+def _check_texts(value: Any, where: tuple[str, ...] = ()) -> None:
+    """Raise PerturbError for a key that is no text, and for what no name or file can hold.
+
+    That is a control character, such as a line break, in any text that is not prose.
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str | int) or isinstance(key, bool):
+                raise PerturbError(
+                    f"config, {_place(where)}: the key {key!r} is read as no text. Write it in "
+                    f"quotation marks: '{str(key).lower()}'."
+                )
+            _check_text(str(key), (*where, "a key"))
+            _check_texts(item, (*where, str(key)))
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            _check_texts(item, (*where, str(place)))
+    elif isinstance(value, str):
+        _check_text(value, where)
+
+
+def _check_text(text: str, where: tuple[str, ...]) -> None:
+    allowed = "\n\t" if where[-1:] and where[-1] in _PROSE else ""
+    bad = [c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
+    bad = [c for c in bad if c not in allowed]
+    if bad:
         raise PerturbError(
-            f"config, {'.'.join(where)}: {value} does not fit. Whole numbers go up to 2^63 - 1."
+            f"config, {_place(where)}: {_shown(text)} has a line break or another character that "
+            f"cannot be printed (U+{ord(bad[0]):04X}). Write it in one line, without it."
         )
-    elif isinstance(value, float) and not abs(value) <= LARGEST_FLOAT:
-        raise PerturbError(
-            f"config, {'.'.join(where)}: {value} does not fit. Runs are computed in float32: give "
-            f"a finite number of at most {LARGEST_FLOAT:.2g}."
-        )
+
+
+def _place(where: tuple[str, ...]) -> str:
+    return ".".join(part if part.isprintable() else repr(part) for part in where) or "top level"
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message repeats it: `nothing` for an empty one, not all of a long one."""
+    if value is None:
+        return "nothing (the key has no value)"
+    text = repr(str(value)) if isinstance(value, str) else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+
+
+# What a type of the schema is called, and how it is written.
+_TYPES = {
+    "object": "type object, `key: value`",
+    "array": "type array",
+    "integer": "type integer, a whole number",
+    "number": "type number",
+    "string": "type string, a text",
+    "boolean": "type boolean, true or false",
+}
+
+
+def _wanted_type(error: ValidationError) -> str:
+    """Say which type a key takes, and what to write where that can be told."""
+    schema: Any = error.schema
+    instance: Any = error.instance
+    wanted = str(error.validator_value)
+    said = _TYPES.get(wanted, f"type {wanted}")
+    key = next((str(p) for p in reversed(error.absolute_path) if isinstance(p, str)), "")
+    if wanted == "array" and isinstance(instance, str | int | float):
+        return f"{said}, a list: write `{key}: [{instance}]`"
+    if "shorthand" in schema:
+        name = schema["shorthand"]
+        return f"{said}: write `{{{name}: ...}}`, or the {name} alone as a text"
+    if wanted == "string" and isinstance(instance, int | float):
+        return f"{said}: write it in quotation marks, '{str(instance).lower()}', if it is meant"
+    return said
 
 
 def _message(error: ValidationError) -> str:
@@ -169,17 +266,22 @@ def _message(error: ValidationError) -> str:
     if error.validator == "additionalProperties":
         allowed = schema.get("properties", {})
         unknown = sorted(set(instance) - set(allowed))[0]
-        return f"config, {where}: unknown key '{unknown}'.{did_you_mean(unknown, allowed)}"
+        help = did_you_mean(unknown, allowed)
+        return f"config, {where}: unknown key '{unknown[:_SHOWN]}'.{help}"
     if error.validator == "enum":
         help = did_you_mean(instance, wanted)
-        return f"config, {where}: '{instance}' is not a choice.{help}"
+        return f"config, {where}: {_shown(instance)} is not a choice.{help}"
     if error.validator == "required":
         missing = sorted(set(wanted) - set(instance))
         return (
             f"config, {where}: missing key '{missing[0]}'. config/schema.yaml says what it means."
         )
     if error.validator == "type":
-        return f"config, {where}: {instance!r} must be of type {wanted}."
+        return f"config, {where}: {_shown(instance)} must be of {_wanted_type(error)}."
     if error.validator in ("anyOf", "not") and "description" in schema:
-        return f"config, {where}: {instance!r} does not fit. {schema['description']}"
-    return f"config, {where}: {error.message}. config/schema.yaml says what is allowed."
+        return f"config, {where}: {_shown(instance)} does not fit. {schema['description']}"
+    if error.validator == "uniqueItems":
+        twice = [one for place, one in enumerate(instance) if one in instance[:place]]
+        return f"config, {where}: {_shown(twice[0])} is listed twice. Remove one."
+    said = error.message.replace(repr(instance), _shown(instance))
+    return f"config, {where}: {said}. config/schema.yaml says what is allowed."

@@ -17,7 +17,12 @@ def closest(name: str, candidates: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """Return `" Did you mean 'x'?"` for the closest candidate, or else the list of all of them."""
-    candidates = [str(c) for c in candidates]
+    """Return `" Did you mean 'x'?"` for the closest candidate, or else the list of all of them.
+
+    `name` itself, which is what is wrong, is none of them; nothing where there is no other.
+    """
+    candidates = [text for text in map(str, candidates) if text != str(name)]
     match = closest(name, candidates)
-    return f" Did you mean '{match}'?" if match else f" Choose from: {', '.join(candidates)}."
+    if match or not candidates:
+        return f" Did you mean '{match}'?" if match else ""
+    return f" Choose from: {', '.join(candidates)}."

@@ -1,4 +1,5 @@
-"""The largest numbers that fit the types in which runs are computed."""
+"""The largest numbers that fit the types in which runs are computed, and the fewest images."""
 
 LARGEST_FLOAT = (2 - 2**-23) * 2.0**127  # of float32
 LARGEST_INTEGER = 2**63 - 1  # of int64, for seeds and counts
+FEW_TEST_IMAGES = 100  # of fewer, one is more than a point of accuracy

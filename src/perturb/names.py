@@ -31,6 +31,7 @@ ALIASES = {"org": "sgd"}
 RULES_FOLDER = Path(__file__).parent / "optim" / "rules"
 SECOND_PASSES = ("never", "every step", "every k-th step")
 
+MAX_LENGTH = 200  # a run's folder is called so, and file systems end at 255 bytes
 MAX_DIGITS = 9  # of epochs: float arithmetic counts them exactly
 _RADII = ("rho", "radius", "eta")  # parameters, or their beginnings, that must not be negative
 
@@ -133,9 +134,9 @@ class _Parts:
 
     def take(self, pattern: str, expected: str) -> re.Match[str]:
         part = self.peek()
-        match = re.fullmatch(pattern, part)
+        match = re.fullmatch(pattern, part, re.ASCII)
         if not match:
-            where = f"'{part}'" if self.left() else "its end"
+            where = f"'{_short(part)}'" if self.left() else "its end"
             raise _Unparsed(f"{where} does not parse: expected {expected}")
         self.at += 1
         return match
@@ -150,6 +151,10 @@ class _Parts:
         if self.left():
             raise _Unparsed(f"'{self.peek()}' does not parse: the name ends with its epochs")
         return epochs
+
+
+def _short(part: str) -> str:
+    return part if len(part) <= 40 else f"{part[:20]}..."
 
 
 def _finite(text: str) -> float:
@@ -270,13 +275,13 @@ def _rule_parameters(parts: _Parts, rule: str, glued: str, reserved: int) -> dic
     while parts.left() > reserved:
         texts.append(parts.take(r".+", "a parameter")[0])
     for position, text in enumerate(texts):
-        match = re.fullmatch(rf"({_NUMBER})(.*)", text)
+        match = re.fullmatch(rf"({_NUMBER})(.*)", text, re.ASCII)
         if not match or position >= len(names):
             known = ", ".join(names) or "none"
             raise _Unparsed(f"'{text}' does not parse: parameters of {rule} are {known}")
         values[names[position]] = _finite(match[1])
         keys = "|".join(sorted(names, key=len, reverse=True))
-        pairs = re.findall(rf"({keys})({_NUMBER})", match[2])
+        pairs = re.findall(rf"({keys})({_NUMBER})", match[2], re.ASCII)
         if "".join(name + number for name, number in pairs) != match[2]:
             raise _Unparsed(
                 f"'{match[2]}' does not parse: parameters of {rule} are {', '.join(names)}"
@@ -318,10 +323,10 @@ def _method(text: str) -> Method:
         scale = _schedule(parts) if "s" in axis else None
         return Method("pugd", parts.epochs(), radius=radius, scale=scale, model=model)
     known = sorted({*rules(), *ALIASES}, key=len, reverse=True)
-    match = re.fullmatch(rf"({'|'.join(known)})(t?)({_NUMBER})?", head)
+    match = re.fullmatch(rf"({'|'.join(known)})(t?)({_NUMBER})?", head, re.ASCII)
     if not match:
         raise _Unparsed(
-            f"'{head}' does not parse: expected an update rule ({', '.join(sorted(known))})"
+            f"'{_short(head)}' does not parse: expected an update rule ({', '.join(sorted(known))})"
         )
     parts.at += 1
     rule, timed, glued = ALIASES.get(match[1], match[1]), match[2], match[3] or ""
@@ -368,15 +373,27 @@ def parse(text: str) -> Method:
 
     Raises PerturbError that says which part did not parse and shows the closest valid name.
     """
+    shown = text if len(text) <= MAX_LENGTH else f"{text[:40]}..."
     try:
         method = _method(text)
         _check_numbers(method)
+        if len(text) > MAX_LENGTH:
+            raise _Unparsed(f"its {len(text)} characters do not fit: a folder is called so")
         return method
     except _Unparsed as error:
         raise PerturbError(
-            f"method '{text}': {error}. Closest valid name: '{_repair(text)}'. "
+            f"method '{shown}': {error}. Closest valid name: '{_repair(text[:MAX_LENGTH])}'. "
             "docs/method-names.md lists them all."
         ) from None
+
+
+def with_epochs(text: str, epochs: int) -> tuple[str, ...]:
+    """Return what a name without its epochs may be in full: they stand last, or in its timing.
+
+    `sam_0.05` is `sam_0.05_5`, `pugdt_accrate_v0.001_k2` is `pugdt_accrate_5v0.001_k2`.
+    """
+    timed = re.sub(r"_(delta|accrate|var)_(?=xi|v|init)", rf"_\g<1>_{epochs}", text, count=1)
+    return (f"{text}_{epochs}",) if timed == text else (timed,)
 
 
 def _number(value: float) -> str:

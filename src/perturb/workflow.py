@@ -10,18 +10,19 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from perturb import code, studies
+from perturb import code, preflight, studies
 from perturb.audit import plan as audits
 from perturb.audit.folder import paths_of
 from perturb.config import Config
 from perturb.contents import Contents
-from perturb.data import registry, variants
+from perturb.data import image_sizes, registry, variants
 from perturb.data.image_folder import ImageFolder
 from perturb.errors import PerturbError, did_you_mean
 from perturb.files import read_json
@@ -31,13 +32,14 @@ from perturb.jobs.store import store_folder
 from perturb.landscape.settings import USED_BY, LandscapeSettings
 from perturb.models import registry as models
 from perturb.planning.here import check_here
-from perturb.predictions.files import record_of
 from perturb.runs import Run, Specification
 from perturb.study import Chapter, Part
 
-TABLE_KINDS = ("csv", "md", "tex", "html", "provenance.csv")
+TABLE_KINDS = ("csv", "md", "tex", "html", "provenance.csv", "sha256")
 TABLE_TEMPLATE = Path(__file__).parent / "analysis" / "table.html.j2"
 FIGURE_KINDS = ("pdf", "png")
+# Makers of parts that say of runs that are not there that they are not.
+_MADE_OF_NOTHING = ("perturb.analysis.parts:comparison", "perturb.figures.parts:draw")
 
 
 def writable(folder: Path) -> Path:
@@ -67,6 +69,25 @@ class Workflow:
         self.contents = Contents(results / "state" / "contents")
         self._code_of_runs: dict[tuple[Any, ...], str] = {}
 
+    def check(self) -> list[str]:
+        """Return what a user may not expect; PerturbError for what cannot work."""
+        preflight.check(self.config, self.results)
+        return preflight.remarks(self.config)
+
+    @staticmethod
+    def run(dataset: str, model: str, method: str, seed: str) -> Run:
+        """Return the run of these names; PerturbError where its seed has another spelling.
+
+        Else one run would have two folders.
+        """
+        if not re.fullmatch("0|[1-9][0-9]*", seed, re.ASCII):
+            raise PerturbError(
+                f"seed{seed}: a seed is written as a number without leading zeros, seed{int(seed)}."
+            )
+        run = Run(dataset, model, method, int(seed))
+        preflight.check_run(run)
+        return run
+
     @property
     def store(self) -> Path | None:
         """The folder of the store; None where the configuration wants none."""
@@ -80,6 +101,10 @@ class Workflow:
         """Return the folder of images that a data set is read from, "" for a built-in one."""
         base = variants.base_name(dataset)
         return self.config.values.get("image_folders", {}).get(base, "")
+
+    def image_side(self, dataset: str) -> int:
+        """Return the side that a folder's images are brought to, 0 where they say it themselves."""
+        return image_sizes.configured(self.config.values, variants.base_name(dataset))
 
     @property
     def folders_pattern(self) -> str:
@@ -177,6 +202,9 @@ class Workflow:
         """Return those settings of a run's landscapes that one kind of job depends on."""
         names = USED_BY[kind]
         study = studies.of_method(run.method)
+        if kind == "trajectory":
+            every = getattr(self._resolved(run), "checkpoint_every", 0)
+            preflight.check_trajectory(run, study.epochs(run.method), every)
         own = study.entry(self.config, run.dataset).get("landscape", {})
         return LandscapeSettings.of({**self.config.values["landscape"], **own}).to_json(*names)
 
@@ -184,10 +212,51 @@ class Workflow:
         """Return a path below the results folder as the rules name it."""
         return f"{self.results}/{path}"
 
+    @property
+    def partial(self) -> bool:
+        """Whether tables are made from what is there, and nothing is trained for them."""
+        return self.config.values.get("partial_results", False)
+
     @cached_property
     def asked(self) -> tuple[Chapter, ...]:
-        """The chapters of the results section."""
-        return studies.asked(self.config)
+        """The chapters of the results section; of partial results, what can be made of them."""
+        found = studies.asked(self.config)
+        if not self.partial:
+            return found
+        there = [self._of_what_is_there(chapter) for chapter in found]
+        return tuple(chapter for chapter in there if chapter.tables)
+
+    def _of_what_is_there(self, chapter: Chapter) -> Chapter:
+        """Return a chapter without the parts and pages whose files have not been made.
+
+        The table and figures of a comparison are made of no run at all, too, and say so.
+        """
+        left_out = {
+            f"tables/{chapter.stem(part)}.csv"
+            for part in chapter.tables
+            if not (part.make in _MADE_OF_NOTHING or all(self.inputs(part).values()))
+        }
+        made = tuple(
+            part
+            for part in chapter.parts
+            if part.make in _MADE_OF_NOTHING
+            or (
+                all(self.inputs(part).values())
+                and not left_out & {path for paths in part.inputs.values() for path in paths}
+            )
+        )
+        pages = tuple(page for page in chapter.pages if Path(self.file(page.path)).exists())
+        return replace(chapter, parts=made, pages=pages)
+
+    def _as_it_is(self, path: str) -> bool:
+        """Whether a file is taken as it is: of partial results all but tables."""
+        return self.partial and not path.startswith("tables/")
+
+    def there(self, path: str) -> str:
+        """Return a path below the results as no rule makes it: a file that is there, as it is."""
+        given = self.file(path)
+        absolute = os.path.abspath(given)
+        return os.path.relpath(given) if given == absolute else absolute
 
     def chapter(self, name: str) -> Chapter:
         """Return the chapter of that name; PerturbError where there is none."""
@@ -247,15 +316,14 @@ class Workflow:
     def inputs(self, part: Part) -> dict[str, list[str]]:
         """Return the files that a part is made from, by what they are.
 
-        With `partial_results`, of the runs' records those that are there, and their predictions.
+        With `partial_results` those that are there, but for tables, and as they are: named so
+        that no rule makes them again.
         """
-        partial = self.config.values.get("partial_results", False)
-        needed = {"records": lambda path: path, "predictions": record_of}
         return {
             kind: [
-                self.file(path)
+                self.there(path) if self._as_it_is(path) else self.file(path)
                 for path in paths
-                if not (partial and kind in needed) or Path(self.file(needed[kind](path))).exists()
+                if not self._as_it_is(path) or Path(self.file(path)).exists()
             ]
             for kind, paths in part.inputs.items()
         }
@@ -282,7 +350,10 @@ class Workflow:
                 for part in chapter.figures
                 for kind in FIGURE_KINDS
             ],
-            "pages": [self.file(page.path) for page in chapter.pages],
+            "pages": [
+                self.there(page.path) if self.partial else self.file(page.path)
+                for page in chapter.pages
+            ],
         }
 
     def section(self) -> dict[str, list[str]]:

@@ -59,7 +59,7 @@ def make_row(method, section="Baselines", seeds=(0, 1, 2), **changes):
     """Return a row of a plan, as a study of such names makes it."""
     parsed = names.parse(method)
     given = {"spellings": (names.format(parsed),), "model": parsed.model or ""}
-    given |= {"timed": parsed.timing is not None}
+    given |= {"timed": parsed.timing is not None, "epochs": parsed.epochs}
     return Row(method=method, section=section, seeds=tuple(seeds), **(given | changes))
 
 
@@ -88,7 +88,7 @@ def make_plan(seeds=(0, 1, 2), dataset="digits", model="cnn", **changes):
         "sgd": "sgd_30",
         "sgd_double": "sgd_60",
         "epochs": 30,
-        "published": "notebook",
+        "published": "by a notebook",
     }
     return Plan(**(plan | changes))
 

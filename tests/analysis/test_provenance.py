@@ -15,7 +15,7 @@ from tests.landscape.planes import make_plane
 
 from .study import DIVERGED, make_plan, write_run, write_study
 
-OF_THE_PLAN = {"section", "method", "label", "seeds_asked", "notebook_accuracy", "reference"}
+OF_THE_PLAN = {"section", "method", "label", "seeds_asked", "published_accuracy", "reference"}
 OF_THE_PLAN |= {"equivalence_margin"}
 
 

@@ -426,7 +426,7 @@ def test_columns_stand_where_the_plan_has_something_for_them(tmp_path):
     values = {"sgd_30": (0.9, 0.91), "pugd_30": (0.9, 0.9)}
     plan = small_plan(tuple(values), sgd="", published="", protocol="", also=())
     table = small_table(tmp_path, values, plan)
-    for name in ("trigger_epoch", "notebook_accuracy", "final_train_loss_mean"):
+    for name in ("trigger_epoch", "published_accuracy", "final_train_loss_mean"):
         assert name not in table.frame
     assert not any(name.startswith("best_epoch") for name in table.frame)
     heads = [column.head for column in display.table_of(table).columns]

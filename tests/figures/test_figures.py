@@ -164,7 +164,6 @@ def test_figures_are_those_with_something_to_show(plan):
     few = replace(plan, rows=(make_row("pugdt_6_30", "Timing"),), sgd="")
     assert list(figures(few)) == [
         "accuracy",
-        "schedules",
         "curves_timing",
         "loss_variance",
         "test_loss_variance",

@@ -16,9 +16,8 @@ def test_the_message_goes_to_the_log_and_to_the_terminal(tmp_path, capsys, error
         print("working", file=sys.stderr)
         raise error
     assert ended.value.code == 1
-    said = f"perturb: {error}\n"
-    assert capsys.readouterr().err == said
-    assert log.read_text() == "working\n" + said
+    assert capsys.readouterr().err == f"perturb: {error} (log: {log})\n"
+    assert log.read_text() == f"working\nperturb: {error}\n"
 
 
 def test_a_defect_keeps_its_traceback(tmp_path):

@@ -1,11 +1,15 @@
 """Timing rules on made-up histories, worked out by hand, driven through the public interface."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import perturb.optim
+from perturb import optim
+from perturb.errors import PerturbError
 
 from . import reference
 from .problems import closure_of, problem_of, train
@@ -306,3 +310,44 @@ def test_norms_of_the_plain_steps_are_recorded_and_nothing_is_perturbed():
     history.epoch(norms=[1.0, 3.0])
     assert history.optimizer.gradient_norm.item() == 3.0
     assert history.optimizer.perturbation_norm.item() == 0.0
+
+
+def test_an_epoch_past_the_last_is_refused_where_a_schedule_would_climb_back():
+    weight = torch.nn.Parameter(torch.ones(3))
+    for name in ("sgd_3", "pugdr_cos_2_0.5_3"):
+        optimizer = optim.build(name, [weight])
+        optimizer.set_epoch(2)
+        with pytest.raises(PerturbError, match="epoch 3 is none of the 3 that the method's name"):
+            optimizer.set_epoch(3)
+        assert optimizer.epoch == 2
+    optim.build("sgd_3", [weight], learning_rate_schedule="constant").set_epoch(30)
+
+
+def test_a_timed_method_that_is_told_nothing_says_so():
+    weight = torch.nn.Parameter(torch.ones(3))
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (weight**2).sum()
+        loss.backward()
+        return loss
+
+    optimizer = optim.build("pugdt_accdrop_9", [weight])
+    optimizer.set_epoch(0)
+    optimizer.step(closure)
+    with pytest.warns(UserWarning, match="timed by 'accdrop' was not told how epoch 0 went"):
+        optimizer.set_epoch(1)
+    optimizer = optim.build("pugdt_3_9", [weight])
+    with pytest.warns(UserWarning, match="before set_epoch"):
+        optimizer.step(closure)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("pugdt_accdrop_9", "pugdt_3_9", "sgd_9"):
+            optimizer = optim.build(name, [weight])
+            for epoch in range(9):
+                optimizer.set_epoch(epoch)
+                optimizer.step(closure)
+                kept = optimizer.state_dict()
+                optimizer.end_epoch(train_loss=1, validation_loss=1, validation_accuracy=0.5)
+            optimizer.load_state_dict(kept)
+            optimizer.set_epoch(8)

@@ -202,7 +202,6 @@ def test_a_folder_of_images_is_planned_before_it_is_prepared(plan, raw_config, t
         "methods": [{"method": "sgd_3"}, {"method": "pugd_3"}],
         "reference": "sgd_3",
         "sgd": "sgd_3",
-        "sgd_double": "sgd_3",
         "train": {"batch_size": 4},
         "landscape": {"methods": []},
     }

@@ -108,7 +108,7 @@ def check_table(checkout):
     assert table.loc["pugd_2", "gradient_evaluations_relative_to_sgd"] == 2
     assert table.loc["sgd_4", "gradient_evaluations_relative_to_sgd"] == 2
     assert table.loc["pugdt_1_2", "gradient_evaluations_relative_to_sgd"] == 1.5
-    assert table.loc["pugd_2", "notebook_accuracy"] == 0.9
+    assert table.loc["pugd_2", "published_accuracy"] == 0.9
 
 
 def check_verification(checkout):

@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
-sys.path.insert(0, str(ROOT / "src"))
 # Jobs import this checkout's library, in whatever environment they run. A shell command finds the
 # checkout and its interpreter by variables: as parameters they would rerun what was moved.
 os.environ.update(
@@ -19,9 +18,9 @@ from perturb import code
 from perturb.config import Config
 from perturb.errors import PerturbError
 from perturb.figures.catalogue import AUDIT
-from perturb.jobs import finished, forkserver, store
+from perturb.jobs import command_line, finished, forkserver, store
 from perturb.jobs.packs import clear_finished_states
-from perturb.runs import Run
+from perturb.planning import forecast
 from perturb.workflow import Workflow, writable
 
 
@@ -42,6 +41,16 @@ if CONFIG.values.get("fork_jobs"):
 RESULTS = say(writable, Path(workflow.pathvars.get("results")))
 ASK = Workflow(CONFIG, RESULTS, ROOT)
 SECTION = say(ASK.section)
+REMARKS = say(ASK.check)
+if workflow.is_main_process:
+    for remark in REMARKS:
+        print(f"perturb: {remark}", file=sys.stderr)
+# What of a command says which configuration it is, for the commands that the report tells. Keys of
+# targets of their own change no result.
+GIVEN = command_line.configuration(
+    [os.path.relpath(path) for path in workflow.overwrite_configfiles],
+    workflow.config_settings.config,
+)
 # Jobs keep what they make in the store, and put back what it has.
 os.environ.update(store.environment(ASK.store, RESULTS, ROOT))
 STORE = store.Store.of_environment()
@@ -57,7 +66,7 @@ wildcard_constraints:
 def run_of(wildcards):
     """Return the run that a job's wildcards name."""
     w = wildcards
-    return Run(w.dataset, w.model, w.method, int(w.seed))
+    return say(ASK.run, w.dataset, w.model, w.method, w.seed)
 
 
 def of_run(question, *arguments):

@@ -46,6 +46,7 @@ rule prepare_folder:
         split_seed=CONFIG.values.get("split_seed", 0),
         content=lambda wildcards: say(ASK.content, wildcards.dataset),
         folder=lambda wildcards, resources: say(ASK.image_folder, wildcards.dataset),
+        side=lambda wildcards: say(ASK.image_side, wildcards.dataset),
         code=lambda wildcards: say(
             ASK.code_of_data, "prepare_folder.py", wildcards.dataset
         ),

@@ -13,6 +13,7 @@ rule table:
         tex=update("<results>/tables/{table}.tex"),
         html=update("<results>/tables/{table}.html"),
         provenance=update("<results>/tables/{table}.provenance.csv"),
+        sha256=update("<results>/tables/{table}.sha256"),
     log:
         "<logs>/tables/{table}.log",
     benchmark:

@@ -39,6 +39,7 @@ rule report:
         mark=ASK.mark("report"),
         failures=ASK.failures("report"),
         title=ASK.title,
+        given=GIVEN,
         code=ASK.code_of(
             "report.py",
             *ASK.words(),

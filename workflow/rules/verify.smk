@@ -7,6 +7,7 @@ rule verify:
         "../../envs/perturb.yaml"
     params:
         results=str(RESULTS),
+        given=GIVEN,
         schema=str(ROOT / "config" / "schema.yaml"),
     script:
         "../scripts/verify.py"

@@ -16,4 +16,4 @@ with (
     from perturb.study import Chapter
 
     chapters = [Chapter.of(values) for values in json.loads(snakemake.params.chapters)]
-    html.write(chapters, snakemake.output[0], snakemake.params.title)
+    html.write(chapters, snakemake.output[0], snakemake.params.title, snakemake.params.given)

@@ -1,5 +1,6 @@
 """Check the results against themselves, this checkout and a sample of runs made again."""
 
+import sys
 from pathlib import Path
 
 from perturb.errors import PerturbError
@@ -10,7 +11,9 @@ with user_errors(snakemake.log[0]):
     from perturb.verify import verify
 
     config = Config(snakemake.config, Path(snakemake.params.schema))
-    found = verify(config, snakemake.params.results, **config.values.get("verify", {}))
-    print(found.table(), flush=True)
+    given = snakemake.params.given
+    found = verify(config, snakemake.params.results, given=given, **config.values.get("verify", {}))
+    for file in (sys.stdout, sys.stderr):  # the terminal, and the log
+        print(found.table(), file=file, flush=True)
     if found.findings:
         raise PerturbError(f"verify: {len(found.findings)} files are not as they should be.")

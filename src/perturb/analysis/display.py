@@ -59,26 +59,47 @@ def rows(table: ComparisonTable) -> list[DisplayRow]:
     return [_row(table, row) for row in table.frame.to_dict("records")]
 
 
+# A protocol as a sentence has it.
+PROTOCOLS = {
+    "from400": "every train image trained on, the test split also as validation",
+    "holdout": "20 % of the train split held out as validation",
+}
+
+
+def epochs_said(plan: Plan) -> str:
+    """Return `, 5 epochs`, and how the methods that train for others are known; "" without any."""
+    if not plan.epochs:
+        return ""
+    epochs = f", {plan.epochs} epoch{'' if plan.epochs == 1 else 's'}"
+    others = any(row.epochs not in (0, plan.epochs) for row in plan.rows)
+    return epochs + (" unless the name's last number says otherwise" if others else "")
+
+
 def caption(table: ComparisonTable) -> str:
-    """Return the sentences that say what the numbers of a table are."""
-    plan, measure = table.plan, table.plan.measure
-    epochs = (
-        f" after {plan.epochs} epochs unless the name says otherwise (its last number)"
-        if plan.epochs
-        else ""
-    )
-    protocol = f", protocol {plan.protocol}" if plan.protocol else ""
+    """Return the sentences that say what the numbers of a table are, of those that it has."""
+    plan, measure, frame = table.plan, table.plan.measure, table.frame
     unit = f" ({measure.unit})" if measure.unit else ""
+    interval = frame[f"{plan.last}_ci95_low"].notna().any()
     parts = [
-        f"{measure.words[:1].upper()}{measure.words[1:]}{unit} of {plan.model} on {plan.dataset}"
-        f"{epochs}{protocol}: mean over seeds with the 95 % t interval of the mean.",
+        f"{measure.words[:1].upper()}{measure.words[1:]}{unit} of {plan.models} on {plan.dataset}"
+        f"{epochs_said(plan)}: mean over seeds"
+        + (" with the 95 % t interval of the mean." if interval else "."),
         "" if measure.larger_is_better else "Smaller is better.",
-        f"Difference: to {plan.reference} {_design(table)}{_in_points(measure)}, with its 95 % t "
-        "interval.",
-        _verdicts(table),
-        f"Detectable: the difference that a test on as many seeds finds at {100 * LEVEL:.0f} %, "
-        f"uncorrected, with power {POWER}.",
     ]
+    if frame[f"{plan.difference}_mean"].notna().any():
+        with_interval = frame[f"{plan.difference}_ci95_low"].notna().any()
+        end = ", with its 95 % t interval." if with_interval else "."
+        others = sorted({row.reference for row in plan.rows if row.reference} - {plan.reference})
+        or_own = " (or what its remark names)" if others else ""
+        parts += [
+            f"Difference: to {plan.reference}{or_own} {_design(table)}{_in_points(measure)}{end}",
+            _verdicts(table),
+        ]
+    if frame["minimum_detectable_difference"].notna().any():
+        parts.append(
+            f"Detectable: the difference that a test on as many seeds finds at {100 * LEVEL:.0f} "
+            f"%, uncorrected, with power {POWER}."
+        )
     if f"{plan.difference}_seeds_and_images_ci95_low" in table.frame:
         parts.append(
             "Over seeds and images: the 95 % interval of the difference for other seeds and for "
@@ -93,8 +114,7 @@ def caption(table: ComparisonTable) -> str:
         parts.append(f"Gradients: batch gradients computed, relative to {plan.sgd}.")
     if _published(table):
         parts.append(
-            f"{plan.published.capitalize()}: its published maximum over epochs, one seed, not "
-            "comparable."
+            f"Published: {plan.published or 'as the configuration gives it, from elsewhere'}."
         )
     return " ".join(filter(None, [*parts, _split(plan)]))
 
@@ -156,7 +176,9 @@ def heading(table: ComparisonTable) -> str:
         marks.append("smoke run")
     if (table.frame["data"] != "whole").any():
         marks.append("partial data")
-    return f"{table.plan.dataset}, {table.plan.model}" + (f" ({', '.join(marks)})" if marks else "")
+    return f"{table.plan.dataset}, {table.plan.models}" + (
+        f" ({', '.join(marks)})" if marks else ""
+    )
 
 
 def mark(table: ComparisonTable) -> str:
@@ -319,23 +341,13 @@ def _columns(plan: Plan, has: _Optional) -> list[Column]:
     columns += [Column("Gradients", short="Gradi-\nents")] if plan.sgd else []
     columns += [Column(_words(name), short=_words(name).replace(" ", "\n")) for name in plan.also]
     columns += [Column("Trigger", "text", width=12)] if has.triggers else []
-    columns += (
-        [Column(_words(plan.published), short=_hyphenated(_words(plan.published)))]
-        if has.published
-        else []
-    )
+    columns += [Column("Published", short="Pub-\nlished")] if has.published else []
     return columns
 
 
 def _words(series: str) -> str:
     words = series.replace("_", " ")
     return words[:1].upper() + words[1:]
-
-
-def _hyphenated(word: str) -> str:
-    """Break a long word in the middle, for a narrow column of LaTeX: `Note-`, `book`."""
-    half = len(word) // 2
-    return word if " " in word or len(word) < 8 else f"{word[:half]}-\n{word[half:]}"
 
 
 def _cells(

@@ -20,12 +20,13 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         label: says in words what the method is.
         reference: the method that it is compared with, where that is not the table's.
         seeds: of its runs; none where it is listed and its runs are not asked for.
-        published: a number published for it, a maximum over epochs.
+        published: a number published for it.
         note: a remark on it.
         spellings: other names that its runs' folder may have.
         model: that its runs train, where that is not the table's.
         timed: whether it begins to perturb at an epoch of its own, which the table then tells.
         across: the method's name over data sets, for rankings; "" where that is `method`.
+        epochs: of its runs; 0 where they have none.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     timed: bool = False
     across: str = ""
+    epochs: int = 0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +56,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         sgd, sgd_double: SGD at equal epochs and at equal gradient evaluations, or "". With `sgd`
             the table has a column of gradient evaluations relative to it.
         epochs: of the reference; 0 where its runs have none.
-        published: where the rows' published numbers are from, as `notebook`; "" for no column.
+        published: says where the rows' published numbers are from, for the caption, or "".
         also: further series whose last values are told, mean over seeds.
         normalisation: of the directions of its landscapes, or "".
         leakage: whether its table says what its data set has twice.
@@ -89,6 +91,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return self.equivalence_margin / self.measure.factor
 
     @property
+    def models(self) -> str:
+        """Its models in words: the table's, and those that single rows have."""
+        found = list(dict.fromkeys([self.model, *(row.model or self.model for row in self.rows)]))
+        return " and ".join(filter(None, [", ".join(found[:-1]), found[-1]]))
+
+    @property
     def last(self) -> str:
         """The stem of the columns with the measure after the last epoch."""
         return f"last_epoch_{self.measure.name}"
@@ -106,8 +114,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def published_column(self) -> str:
-        """The column of published numbers, or "" where there is none."""
-        return f"{self.published}_{self.measure.slug}" if self.published else ""
+        """The column of published numbers, or "" where no row has one."""
+        listed = any(row.published is not None for row in self.rows)
+        return f"published_{self.measure.slug}" if listed else ""
 
     def reference_of(self, row: Row) -> str:
         """Return the method that a row is compared with: its own, or else the table's."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from perturb.analysis import sealed
 from perturb.analysis.table import Cell, Column, Table
 from perturb.files import write_text
 
@@ -46,7 +47,8 @@ _TEX = {
 
 def texts(table: Table) -> dict[str, str]:
     """Return what the files of a table hold, by their endings."""
-    return {ending: printer(table) for ending, printer in _PRINTERS.items()}
+    made = {ending: printer(table) for ending, printer in _PRINTERS.items()}
+    return made | {sealed.ENDING: sealed.text(table.name, made)}
 
 
 def write(table: Table, folder: str | Path) -> None:
@@ -365,4 +367,4 @@ _PRINTERS: dict[str, Callable[[Table], str]] = {
     "html": html,
     "provenance.csv": lambda table: csv_text(table.provenance),
 }
-KINDS = tuple(_PRINTERS)
+KINDS = (*_PRINTERS, sealed.ENDING)

@@ -31,8 +31,8 @@ def build(tables: Sequence[ComparisonTable]) -> pd.DataFrame:
     `rank_<data set>` (1 is best, ties share the mean), `mean_rank`, `friedman_p_value`,
     `critical_difference` of mean ranks (Nemenyi, 5 %; empty without a significant Friedman test),
     `p_value_wilcoxon` and its Holm correction, each against the reference over data sets, and
-    `test`, which says what was tested or why not. PerturbError for fewer than two tables, none in
-    common, or several measures.
+    `test`, which says what was tested or why not. Without rows where no method finished on every
+    data set. PerturbError for fewer than two tables, or several measures.
     """
     if len(tables) < 2:
         raise PerturbError(
@@ -42,15 +42,14 @@ def build(tables: Sequence[ComparisonTable]) -> pd.DataFrame:
     if any(table.plan.measure != measure for table in tables):
         raise PerturbError("a ranking is of one measure, and these tables have several.")
     values = pd.concat([_means(table) for table in tables], axis=1, join="inner").dropna()
-    if values.empty:
-        raise PerturbError(
-            f"no method has finished runs on every one of {', '.join(values)}: nothing to rank."
-        )
     ranks = values.rank(ascending=not measure.larger_is_better, axis=0)
     frame = values.add_prefix(f"{measure.slug}_").join(ranks.add_prefix("rank_"))
     frame["mean_rank"] = ranks.mean(axis=1)
     frame["datasets"] = len(tables)
-    p_value, distance, said = _tests(values.to_numpy().T)
+    if values.empty:
+        p_value, distance, said = np.nan, np.nan, ""
+    else:
+        p_value, distance, said = _tests(values.to_numpy().T)
     frame["friedman_p_value"], frame["critical_difference"] = p_value, distance
     against = _against(values, reference_over(tables[0].plan))
     frame["p_value_wilcoxon"], frame["p_value_wilcoxon_holm"] = against
@@ -136,6 +135,8 @@ def table_of(
 
 def caption(frame: pd.DataFrame, plan: Plan, names: str = "") -> str:
     """Return the sentences that say what the ranking is, and what was tested."""
+    if frame.empty:
+        return "No method finished on every data set, so there is nothing to rank."
     said = (
         f"Rank of the mean last-epoch {plan.measure.words} among the {len(frame)} methods that "
         "finished on every data set (1 is best; ties share)."

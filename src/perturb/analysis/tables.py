@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from perturb.analysis import comparability, comparisons
+from perturb.analysis import comparability, comparisons, sealed
 from perturb.analysis.images import TestImages, differences, interval, matrix
 from perturb.analysis.plan import Plan, Row
 from perturb.analysis.pooling import PooledSpread, pool
@@ -41,6 +41,7 @@ TEXT_COLUMNS = (
     "protocol",
     "versions",
     "data_sha256",
+    "test_images",
     "code_sha256",
     "leakage",
 )
@@ -108,7 +109,9 @@ def read(path: str | Path, plan: Plan) -> ComparisonTable:
     """Read the CSV of a table of `build`; PerturbError where it is another plan's."""
     text = dict.fromkeys(TEXT_COLUMNS, str)
     try:
-        frame = pd.read_csv(path, dtype=text, na_values=[""], keep_default_na=False)
+        frame = pd.read_csv(
+            sealed.check(Path(path)), dtype=text, na_values=[""], keep_default_na=False
+        )
     except ValueError as error:
         raise PerturbError(f"{path}: damaged ({error}). Delete it and make it again.") from None
     return of_frame(frame, plan, path)
@@ -228,7 +231,7 @@ def _row(
     if any(other.timed for other in plan.rows):
         values["trigger_epoch"] = _triggers(done) if row.timed else ""
     values["diverged_runs"] = int((runs["status"] == "diverged").sum()) if len(runs) else 0
-    if plan.published:
+    if plan.published_column:
         values[plan.published_column] = row.published
     notes = [mixed[label] for label in runs.index if label in mixed]
     return values | {
@@ -245,6 +248,7 @@ def _row(
         if len(runs)
         else "",
         "data_sha256": _distinct(runs, "data_sha256"),
+        "test_images": _test_images(runs),
         "code_sha256": _distinct(runs, "code_sha256"),
     }
 
@@ -298,6 +302,12 @@ def _distinct(runs: pd.DataFrame, column: str) -> str:
     if runs.empty or column not in runs:
         return ""
     return " | ".join(sorted({str(value) for value in runs[column].dropna()}))
+
+
+def _test_images(runs: pd.DataFrame) -> str:
+    """Return how many images the runs were tested on."""
+    texts = runs["images"].dropna() if len(runs) else []
+    return " | ".join(sorted({str(json.loads(text).get("test", "")) for text in texts}))
 
 
 def _named_once(notes: list[str], runs: int) -> str:

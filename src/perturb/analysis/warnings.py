@@ -8,6 +8,7 @@ import pandas as pd
 
 from perturb.analysis.plan import Plan
 from perturb.analysis.statistics import FEW_SEEDS, LEVEL, p_words
+from perturb.limits import FEW_TEST_IMAGES
 
 SMOKE = (
     "SMOKE RUN: shortened training on few images, to show that the workflow works. "
@@ -23,6 +24,7 @@ def warnings_of(frame: pd.DataFrame, plan: Plan) -> list[str]:
     partial = sorted({value for value in frame["data"] if value != "whole"})
     if partial:
         found.append(f"Not the whole data set: {'; '.join(partial)}.")
+    found += _few_images(frame)
     if len(set(frame["scale"])) > 1 or len(set(frame["data"])) > 1:
         found.append("Runs of different scale or data stand in one table: do not compare them.")
     found += _of_data(frame, plan)
@@ -74,6 +76,14 @@ def _of_data(frame: pd.DataFrame, plan: Plan) -> list[str]:
                 f"device: {_list(other['method'])}."
             )
     return found
+
+
+def _few_images(frame: pd.DataFrame) -> list[str]:
+    counts = set(frame["test_images"]) if "test_images" in frame else set()
+    few = sorted(int(n) for n in counts if n.isdecimal() and 0 < int(n) < FEW_TEST_IMAGES)
+    return [
+        f"A test split of {n} images: one of them is {100 / n:.1f} % of the accuracy." for n in few
+    ]
 
 
 def _of_comparisons(frame: pd.DataFrame) -> list[str]:

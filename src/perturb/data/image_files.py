@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from perturb.data import image_sizes
 from perturb.errors import PerturbError
 
 # Formats that Pillow knows by name and cannot decode itself.
@@ -50,7 +51,7 @@ def header(path: Path) -> Header:
 
 
 def decode(path: Path, size: int, mode: str) -> Image.Image:
-    """Return the image upright, in `mode` L or RGB, resized to `size` x `size` pixels.
+    """Return the image upright, in `mode` L or RGB, its middle at `size` x `size` pixels.
 
     Pixels have 8 bits: those of palettes, CMYK and the like are converted, transparent ones laid on
     white, and of several frames the first is taken. Raises PerturbError for a corrupt file, and for
@@ -63,10 +64,7 @@ def decode(path: Path, size: int, mode: str) -> Image.Image:
         if _has_alpha(upright):
             layer = upright.convert("RGBA")
             upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-        converted = upright.convert(mode)
-        if converted.size == (size, size):
-            return converted
-        return converted.resize((size, size), Image.Resampling.BILINEAR)
+        return image_sizes.fit(upright.convert(mode), size)
 
 
 def _has_alpha(image: Image.Image) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,33 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from perturb.data import folder_layout
+from perturb.data import folder_layout, image_sizes
 from perturb.data.dataset import Dataset, Images, Shape
 from perturb.data.folder_layout import Layout
 from perturb.data.image_files import decode, header
 from perturb.data.splits import stratified_indices
 from perturb.errors import PerturbError
 
-LARGEST_SIDE = 64
 TEST_SHARE = 0.2
 SMALLEST_CLASS = 3  # images: one to train, one to hold out, one to test
 _LOOKED_AT = 1000  # images of a folder that is counted and not read
 
 
-def _size_and_mode(paths: list[Path]) -> tuple[int, str]:
-    """Choose the side of all images, and L (grey) or RGB.
-
-    The side is the commonest shorter side (the smallest of those equally common), at most 64, in
-    multiples of 8 as models with three halvings need it. Grey only if every image is.
-    """
-    sides: Counter[int] = Counter()
-    grey = True
-    for path in paths:
-        image = header(path)
-        sides[min(image.size)] += 1
-        grey = grey and image.mode in ("1", "L")
-    commonest = max(sides, key=lambda side: (sides[side], -side))
-    return max(8, min(commonest, LARGEST_SIDE) // 8 * 8), "L" if grey else "RGB"
+def _sizes_and_mode(paths: list[Path]) -> tuple[list[tuple[int, int]], str]:
+    """Return the images' sizes, and L (grey, only if every image is) or RGB."""
+    headers = [header(path) for path in paths]
+    grey = all(one.mode in ("1", "L") for one in headers)
+    return [one.size for one in headers], "L" if grey else "RGB"
 
 
 def _digest(paths: list[Path]) -> str:
@@ -59,6 +48,20 @@ class ImageFolder(Dataset):
     """
 
     folder: Path
+    side: int = 0  # of all images, in pixels; 0: as their own sizes say (`image_sizes.side_of`)
+
+    def remarks(self) -> list[str]:
+        """Return what one may not expect of the images, before they are read.
+
+        From the headers that `counted` looks at.
+        """
+        layout = self.layout()
+        sizes, _ = _sizes_and_mode(self._some(layout))
+        return image_sizes.remarks(sizes, self.side or image_sizes.side_of(sizes))
+
+    def _some(self, layout: Layout) -> list[Path]:
+        every = self._paths(layout)
+        return every[:: -(-len(every) // _LOOKED_AT)]
 
     def counted(self) -> Shape:
         """Return the shape that `read` will come to, in seconds: files are counted, not decoded.
@@ -70,19 +73,20 @@ class ImageFolder(Dataset):
         """
         layout = self.layout()
         train, test = (len(names) for names in self.names(layout))
-        every = self._paths(layout)
-        size, mode = _size_and_mode(every[:: -(-len(every) // _LOOKED_AT)])
-        return Shape(train, test, len(layout.splits["train"]), size, len(mode))
+        sizes, mode = _sizes_and_mode(self._some(layout))
+        side = self.side or image_sizes.side_of(sizes)
+        return Shape(train, test, len(layout.splits["train"]), side, len(mode))
 
     def read(self, data_root: Path, allow_partial: bool) -> Images:
-        """Read, resize to one square size and split the images; `data_root` is not looked at.
+        """Read, bring to one square size and split the images; `data_root` is not looked at.
 
         Raises PerturbError for a folder that is laid out otherwise, for an image that cannot be
         read as it is meant and for a class with too few.
         """
         layout = self.layout()
         classes = tuple(layout.splits["train"])
-        size, mode = _size_and_mode(self._paths(layout))
+        sizes, mode = _sizes_and_mode(self._paths(layout))
+        size = self.side or image_sizes.side_of(sizes)
         arrays = {
             name: self._decode(by_class, classes, size, mode)
             for name, by_class in layout.splits.items()
@@ -133,6 +137,8 @@ class ImageFolder(Dataset):
         frames = sum(one.several for one in headers)
         notes = list(layout.notes)
         notes += [f"{alpha} images with transparency, laid on white"] if alpha else []
+        sizes = [one.size for one in headers]
+        notes += image_sizes.remarks(sizes, self.side or image_sizes.side_of(sizes))
         notes += [f"{frames} files of several frames, the first of which is read"] if frames else []
         left_out = {
             reason: {"count": len(paths), "paths": list(paths)}

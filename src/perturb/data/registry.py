@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from os import PathLike
 from pathlib import Path
 
 from perturb.data import variants
@@ -13,6 +14,7 @@ from perturb.data.digits import DIGITS
 from perturb.data.dropping import WithoutDuplicates
 from perturb.data.fashion_mnist import FASHION_MNIST
 from perturb.data.image_folder import ImageFolder
+from perturb.data.image_sizes import Folder
 from perturb.data.noise import NoisyDataset
 from perturb.errors import PerturbError, did_you_mean
 
@@ -27,10 +29,11 @@ DATASETS: dict[str, Dataset] = {
 }
 
 
-def find(name: str, folder: str | Path | None = None, seed: int = 0) -> Dataset:
+def find(name: str, folder: str | PathLike[str] | None = None, seed: int = 0) -> Dataset:
     """Return the data set called `name`, a variant too.
 
-    `folder` is a user's own folder of images, where the base is one; `seed` fixes label noise.
+    `folder` is a user's own folder of images, where the base is one, with the size that they
+    come to where it is an `image_sizes.Folder`; `seed` fixes label noise.
     Raises PerturbError where there is no such data set, or where its name is not spelled so.
     """
     variant = variants.parse(name)
@@ -40,7 +43,8 @@ def find(name: str, folder: str | Path | None = None, seed: int = 0) -> Dataset:
                 f"image_folders: '{variant.base}' is a built-in data set. Use another name."
             )
         path = Path(folder).expanduser().resolve()
-        base: Dataset = ImageFolder(name=variant.base, folder=path)
+        side = folder.side if isinstance(folder, Folder) else 0
+        base: Dataset = ImageFolder(name=variant.base, folder=path, side=side)
     else:
         base = DATASETS[variants.base_name(check_name(name))]
     if variant.dropped:

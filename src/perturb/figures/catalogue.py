@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from perturb.analysis.plan import Plan
 
 _CURVES = (
-    "{series} of the methods of section {section} against {reference}: mean over seeds, band of "
-    "one standard deviation. The lower panels show the last third of each method's own epochs."
+    "{series} of the methods of section {section} against {reference}: mean over seeds{band}. The "
+    "lower panels show the last third of each method's own epochs."
 )
 _SWITCHES = " Ticks in the first panel mark the epochs from which a seed perturbs."
 RANKING = (
@@ -44,8 +45,11 @@ class Entry:
             Measure=plan.measure.words[:1].upper() + plan.measure.words[1:],
             normalisation=plan.normalisation,
             reference=plan.reference,
-            sgd=plan.sgd or "SGD",
-            sgd_double=plan.sgd_double or "SGD at twice the epochs",
+            costs=listing(methods_of_cost(plan)),
+            chosen=listing(dict.fromkeys(filter(None, (plan.sgd, plan.reference)))),
+            further=_further(plan),
+            band=", band of one standard deviation" if _seeds(plan) > 1 else "",
+            interval=" with its 95 % t interval" if _seeds(plan) > 1 else "",
             best=_BEST.format("validation" if plan.protocol == "holdout" else "test")
             if plan.protocol
             else "",
@@ -54,24 +58,48 @@ class Entry:
             else " In this protocol the test split plays validation.",
         )
         smoke = "Smoke run, not a result of the study. " if plan.scale == "smoke" else ""
-        return f"{smoke}{text} Data: {plan.dataset}, {plan.model}."
+        return f"{smoke}{text} Data: {plan.dataset}, {plan.models}."
+
+
+def _seeds(plan: Plan) -> int:
+    """Return the largest number of seeds that a method of the plan has."""
+    return max((len(row.seeds) for row in plan.rows), default=0)
+
+
+def listing(items: Iterable[str]) -> str:
+    """Join items as `a, b and c`."""
+    items = list(items)
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+
+
+def _further(plan: Plan) -> str:
+    """Say which methods the variance is drawn of beside SGD and the reference, where any is."""
+    chosen = {plan.sgd, plan.reference}
+    sections = {row.section for row in plan.rows}
+    more = sections - {row.section for row in plan.rows if row.method in chosen}
+    return " and the first finished method of each further section" if more else ""
+
+
+def methods_of_cost(plan: Plan) -> list[str]:
+    """Return what is drawn over epochs and over gradients: SGD, the reference, each once."""
+    wanted = (plan.sgd, plan.sgd_double, plan.reference)
+    return list(dict.fromkeys(method for method in wanted if method))
 
 
 _BEST = ", best epoch (selected on {}) as hollow diamonds"
 BY_METHOD = Entry(
     "",
-    "{Measure} of the last epoch by method: mean over seeds with its 95 % t interval, single seeds "
-    "as small points{best}; the line is {reference}. Arrows stand for means outside the axis; "
-    "intervals may leave it.",
+    "{Measure} of the last epoch by method: mean over seeds{interval}, single seeds as small "
+    "points{best}; the line is {reference}. Arrows stand for means outside the axis; intervals "
+    "may leave it.",
     "perturb.figures.accuracy:draw_by_method",
 )
 # Figures that a study may list beside those of every comparison.
 COST: dict[str, Entry] = {
     "cost": Entry(
         "At equal epochs and at equal cost",
-        "{sgd}, {sgd_double} and {reference} over epochs and over batch gradients computed: at "
-        "equal epochs {reference} computes twice the gradients of {sgd}; {sgd_double} spends as "
-        "many. Mean over seeds, band of one standard deviation.",
+        "{costs} over epochs (left) and over the batch gradients that they computed (right): mean "
+        "over seeds{band}.",
         "perturb.figures.curves:draw_cost",
     ),
 }
@@ -79,7 +107,7 @@ VARIANCES: dict[str, Entry] = {
     "loss_variance": Entry(
         "Variance of batch losses",
         "Per-epoch variance of the batch losses (upper panels) beside the epoch's mean loss (lower "
-        "panels), for SGD, {reference} and the first method of each section: mean over seeds."
+        "panels), for {chosen}{further}: mean over seeds."
         "{validation}",
         "perturb.figures.variance:draw_loss_variance",
     ),

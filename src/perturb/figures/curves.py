@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from perturb.figures.catalogue import methods_of_cost
 from perturb.figures.material import Material
 from perturb.figures.sheet import make_logarithmic, make_sheet, say_nothing_to_show
 from perturb.figures.style import REFERENCE, LineStyle, line_style
@@ -166,14 +167,11 @@ def _mark_switches(
 def draw_cost(material: Material) -> Figure:
     """Draw SGD, SGD at twice the epochs and the reference over epochs and over gradients."""
     plan, drawn = material.plan, series(material)
-    wanted = [method for method in (plan.sgd, plan.sgd_double, material.reference) if method]
+    wanted = methods_of_cost(plan)
     shown = material.finished(wanted)
     looks = {plan.sgd: line_style(0), plan.sgd_double: line_style(1)}
     looks = looks | {material.reference: REFERENCE}
-    labels = {
-        plan.sgd: f"{plan.sgd} (equal epochs)",
-        plan.sgd_double: f"{plan.sgd_double} (equal gradient evaluations)",
-    }
+    labels = {plan.sgd_double: f"{plan.sgd_double} (twice the epochs)"}
     sheet = make_sheet(
         len(drawn),
         2,
@@ -197,8 +195,8 @@ def draw_cost(material: Material) -> Figure:
             make_logarithmic(sheet.axes[row, 0])
         else:
             _zoom(sheet.axes[row, 0], material, shown)
-    sheet.axes[0, 0].set_title("At equal epochs")
-    sheet.axes[0, 1].set_title("At equal gradient evaluations")
+    sheet.axes[0, 0].set_title("Over epochs")
+    sheet.axes[0, 1].set_title("Over batch gradients")
     return sheet.figure
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from perturb.analysis import display, ranking
 from perturb.analysis.plan import Plan
 from perturb.analysis.tables import ComparisonTable
-from perturb.figures.sheet import Sheet, make_sheet
+from perturb.figures.sheet import Sheet, make_sheet, say_nothing_to_show
 from perturb.figures.style import COLOURS, GREY, REFERENCE_COLOUR, LineStyle, style
 
 _ROW = 0.165  # inches a method
@@ -26,6 +26,11 @@ def draw(frame: pd.DataFrame, tables: Sequence[ComparisonTable]) -> Figure:
     methods that are not told apart (Demsar 2006, figure 1). The reference is drawn in black.
     """
     plan = tables[0].plan
+    if frame.empty:
+        with style():
+            sheet = make_sheet(1, 1, panel_height=1.0)
+            say_nothing_to_show(sheet.axes[0, 0], "no method finished on every data set")
+            return sheet.figure
     marks = dict.fromkeys(filter(None, map(display.mark, tables)))
     with style():
         return _draw(frame, plan, "; ".join(marks)).figure

@@ -42,8 +42,8 @@ def counted(mark: str, before: int) -> Iterator[None]:
 def user_errors(log: str) -> Iterator[None]:
     """Send stderr to the file `log`; a user's error or a failing disk is one message and exit 1.
 
-    The message goes to the log and to the terminal. Any other exception is a defect of perturb
-    and keeps its traceback.
+    The message goes to the log, and to the terminal with the log's name. Any other exception is a
+    defect of perturb and keeps its traceback.
     """
     try:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,9 @@ def user_errors(log: str) -> Iterator[None]:
         message = f"perturb: {log}: {error}" if nameless else f"perturb: {error}"
         with suppress(OSError), open(log, "a", encoding="utf-8") as file:
             print(message, file=file)
-        print(message, file=sys.stderr, flush=True)
+        # Of many jobs at once the terminal must tell which one it was: its log is called after it.
+        which = "" if nameless else f" (log: {log})"
+        print(f"{message}{which}", file=sys.stderr, flush=True)
         sys.exit(1)
 
 

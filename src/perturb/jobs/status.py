@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from perturb.config_files import folders
 from perturb.errors import PerturbError
 from perturb.files import read_json
 from perturb.jobs.progress import PUT_BACK
@@ -206,13 +207,23 @@ def table(runs: list[Run]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Print the table of a results folder's runs."""
     parser = argparse.ArgumentParser(prog="python -m perturb.jobs.status", description=__doc__)
-    parser.add_argument("results", nargs="?", default="results", type=Path, help="results folder")
+    parser.add_argument("results", nargs="?", type=Path, help="results folder")
     parser.add_argument("--logs", type=Path, help="where it is not RESULTS/logs")
+    parser.add_argument(
+        "--configfile", type=Path, nargs="*", default=[], help="whose folders, as for snakemake"
+    )
     chosen = parser.parse_args(arguments)
-    if not chosen.results.is_dir():
-        sys.exit(f"perturb: no folder {chosen.results}. Name the results folder, or run `make`.")
+    results, logs = chosen.results, chosen.logs
+    if results is None:
+        try:
+            results, of_config = folders(Path(), chosen.configfile)
+        except PerturbError as error:
+            sys.exit(f"perturb: {error}")
+        logs = logs or of_config
+    if not results.is_dir():
+        sys.exit(f"perturb: no folder {results}. Name the results folder, or run `make`.")
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
-    print(table(collect(chosen.results, chosen.logs)))
+    print(table(collect(results, logs)))
 
 
 if __name__ == "__main__":

@@ -117,5 +117,7 @@ def names() -> list[str]:
 def get(name: str) -> Model:
     """Return the model of that name; PerturbError with the closest name where there is none."""
     if name not in MODELS:
-        raise PerturbError(f"Unknown model '{name}'.{did_you_mean(name, MODELS)}")
+        closest = did_you_mean(name, MODELS).partition(" Choose from")[0]
+        shown = name if len(name) <= 60 else f"{name[:40]}..."
+        raise PerturbError(f"Unknown model '{shown}'.{closest} Models: {', '.join(MODELS)}.")
     return MODELS[name]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -151,7 +152,9 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         self.terms: Sequence[Term] = ()
         self._norms: list[Tensor] = []
         self._at_first: Mapping[str, Any] | None = None
+        self._ended_at = 0  # gradient evaluations by the last end_epoch
         self.set_epoch(0)
+        self._told_epoch = False
 
     def direction(self, weights: Tensor, gradient: Tensor, gradient_at: GradientAt) -> Tensor:
         """Return the direction u [n] that the base descends, over all n trainable numbers together.
@@ -167,6 +170,7 @@ class PerturbedOptimizer(torch.optim.Optimizer):
 
     def set_epoch(self, epoch: int) -> None:
         """Set the learning rate, and what else depends on the epoch (counted from 0)."""
+        self._check_epoch(epoch)
         self.epoch = epoch
         if self.learning_rate_schedule == "cosine":
             for group in self.param_groups:
@@ -174,6 +178,27 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         if self.method.timing and self.method.timing.kind == "at":
             start = int(self.method.timing.parameters["epoch"])
             self.trigger_epoch = start - 1 if epoch >= start else None
+
+    def _check_epoch(self, epoch: int) -> None:
+        """Raise PerturbError past the last epoch; warn where a timed method was told nothing.
+
+        The cosine would climb again there, and schedules of radius and scale leave their range.
+        """
+        epochs, timing = self.method.epochs, self.method.timing
+        ends = self.learning_rate_schedule == "cosine" or self.method.radius or self.method.scale
+        if ends and not 0 <= epoch < epochs:
+            raise PerturbError(
+                f"optimiser: epoch {epoch} is none of the {epochs} that the method's name has, 0 "
+                f"to {epochs - 1}: its schedules end there. Build it from a name with more epochs."
+            )
+        untold = self.trigger_epoch is None and self.gradient_evaluations > self._ended_at
+        if timing and timing.kind != "at" and epoch > self.__dict__.get("epoch", epoch) and untold:
+            warnings.warn(
+                f"a method timed by '{timing.kind}' was not told how epoch {self.epoch} went: call "
+                "end_epoch(...) after each epoch, or it stays its base optimiser alone.",
+                stacklevel=3,
+            )
+        self._told_epoch = True
 
     @property
     def cosine(self) -> float:
@@ -235,6 +260,7 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         self, *, train_loss: float, validation_loss: float, validation_accuracy: float
     ) -> None:
         """Tell a timed method how the epoch went; it may perturb from the next one on."""
+        self._ended_at = self.gradient_evaluations
         norms, self._norms = self._norms, []
         if self.trigger is None or self.trigger_epoch is not None:
             return
@@ -290,6 +316,7 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         # One vector at once, as before: where in memory the weights lie may move a last bit.
         used = [p for g in self.param_groups for p in g["params"] if self.state.get(p)]
         self.flat = self._flattened(used) if used else None
+        self._ended_at = self.gradient_evaluations
         self.set_epoch(self.epoch)
 
     @property
@@ -349,6 +376,12 @@ class PerturbedOptimizer(torch.optim.Optimizer):
 
     def _flattened(self, tensors: list[Tensor]) -> FlatWeights:
         if self._at_first is None:  # the first step is about to be made
+            if self.method.timing and not self._told_epoch:
+                warnings.warn(
+                    "a timed method takes a step before set_epoch(epoch) was called: call it as "
+                    "each epoch begins, or it stays its base optimiser alone.",
+                    stacklevel=4,
+                )
             self._at_first = {name: snapshot(value) for name, value in self._of_rule().items()}
         kept = self._base.VECTORS, self._base.COUNTERS
         return FlatWeights.of(tensors, self.param_groups, self.state, *kept)
@@ -384,7 +417,7 @@ _OWN = frozenset(
         *("base", "_base", "method", "schedule_clock", "bn_second_pass", "learning_rate_schedule"),
         *("_batch_norms", "trigger", "trigger_epoch", "gradient_evaluations", "gradient_norm"),
         *("perturbation_norm", "flat", "terms", "_norms", "_at_first", "epoch", "radius", "scale"),
-        *("step", "_opt_called"),
+        *("step", "_opt_called", "_ended_at", "_told_epoch"),
     }
 )
 

@@ -113,6 +113,15 @@ class _Question:
     settings: Settings
     unit: str
     fixed: tuple[Task, ...]
+    device: str = ""
+
+    @property
+    def places(self) -> str:
+        """What runs go on at once, in words: GPUs, or without one the number of them at a time."""
+        number = self.settings.gpus
+        if self.device.startswith("cpu"):
+            return f"with {number} run{'' if number == 1 else 's'} at a time"
+        return f"on {number} GPU{'' if number == 1 else 's'}"
 
     @property
     def budget(self) -> float:
@@ -171,6 +180,7 @@ def make_plan(found: Survey, config: Config, settings: Settings) -> Plan:
         settings=settings,
         unit=" or ".join(dict.fromkeys(c.measure.difference_unit or "units" for c in chapters)),
         fixed=_fixed(found, chapters, device),
+        device=device,
     )
     allocation, packing = _fit(question)
     return Plan(
@@ -338,9 +348,8 @@ def _too_small(question: _Question, error: Infeasible | None) -> PerturbError:
         reason = f"a run of {longest.method} alone takes {duration(longest.seconds)}."
     bought = allocate(replace(problem, budget=least), settings.solver_seconds)
     minutes = math.ceil(question.pack(bought).makespan / 60)
-    gpus = "1 GPU" if settings.gpus == 1 else f"{settings.gpus} GPUs"
     return PerturbError(
-        f"plan: a budget of {duration(settings.budget)} on {gpus} is too small: {reason} "
+        f"plan: a budget of {duration(settings.budget)} {question.places} is too small: {reason} "
         f"The smallest that fits is {duration(60 * minutes)} (budget={minutes}m)."
     )
 
@@ -414,7 +423,7 @@ def text(plan: Plan) -> str:
         f"solver      {bought.solver_seconds:.1f} s, {solved}",
         f"makespan    {duration(packing.makespan)} in {packing.jobs} jobs of at most "
         f"{duration(settings.wall_time)} ({packed}, {packing.solver_seconds:.1f} s)",
-        f"at least    {duration(packing.lower_bound)} on this number of GPUs, whatever the order",
+        f"at least    {duration(packing.lower_bound)} with as many at once, whatever the order",
     ]
     return "\n".join(lines)
 

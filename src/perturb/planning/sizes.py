@@ -7,7 +7,7 @@ from pathlib import Path
 
 from perturb import studies
 from perturb.config import Config
-from perturb.data import registry
+from perturb.data import image_sizes, registry
 from perturb.data.dataset import Shape
 from perturb.data.image_folder import ImageFolder
 from perturb.data.prepared import VALIDATION_SHARE, read_manifest
@@ -40,7 +40,8 @@ def shape_of(dataset: str, results: Path, config: Config) -> Shape:
     base = base_name(dataset)
     folder = config.values.get("image_folders", {}).get(base)
     if folder:
-        return ImageFolder(name=base, folder=Path(folder).expanduser()).counted()
+        side = image_sizes.configured(config.values, base)
+        return ImageFolder(name=base, folder=Path(folder).expanduser(), side=side).counted()
     official = registry.shape(dataset)
     if official is None:
         raise PerturbError(

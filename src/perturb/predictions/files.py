@@ -54,8 +54,3 @@ def read(path: str | Path) -> Predictions:
 def file_of(run: Run) -> str:
     """Return a run's file of predictions, relative to the results."""
     return f"predictions/{run}/{FILE}"
-
-
-def record_of(path: str) -> str:
-    """Return the record of the run whose file of predictions is at `path`; both as `file_of`."""
-    return Run.of_folder(Path(path).parent).record

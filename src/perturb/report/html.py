@@ -15,19 +15,26 @@ from perturb.report.reading import Section, read_bytes, read_text, sections
 from perturb.study import Chapter, Part
 
 
-def write(chapters: Sequence[Chapter], path: str | Path, title: str = "Results") -> None:
+def write(
+    chapters: Sequence[Chapter], path: str | Path, title: str = "Results", given: str = ""
+) -> None:
     """Write the report of the results that `path` lies in."""
     folder = Path(path).parent
-    write_text(path, render(chapters, folder, title=title))
+    write_text(path, render(chapters, folder, title=title, given=given))
 
 
 def render(
-    chapters: Sequence[Chapter], results: Path, folder: Path | None = None, title: str = "Results"
+    chapters: Sequence[Chapter],
+    results: Path,
+    folder: Path | None = None,
+    title: str = "Results",
+    given: str = "",
 ) -> str:
     """Return the report of the chapters that are asked for, in their order.
 
     Tables and figures are read below `results`; what the report links to is named relative to
-    `folder`, where it will lie, by default `results`. Raises PerturbError for a missing file.
+    `folder`, where it will lie, by default `results`. `given` is what of a command says which
+    configuration it is: `--configfile mine.yaml`. Raises PerturbError for a missing file.
     """
     folder = folder or results
     found = sections(chapters, results)
@@ -36,6 +43,7 @@ def render(
         .get_template("report.html.j2")
         .render(
             title=title,
+            given=f" {given}" if given else "",
             smoke=all(section.chapter.scale == "smoke" for section in found),
             chapters=[_chapter(section, folder) for section in found],
             results=results.as_posix(),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from perturb.analysis import sealed
 from perturb.errors import PerturbError
 from perturb.study import Chapter, Page, Part, Words, load
 
@@ -51,7 +52,7 @@ class Section:
 def sections(chapters: Iterable[Chapter], results: Path) -> list[Section]:
     """Return a section for each chapter that is asked for, from what lies in `results`.
 
-    Raises PerturbError where a table or a figure is missing.
+    Raises PerturbError where a table or a figure is missing, or a table was edited.
     """
     return [_section(chapter, results) for chapter in chapters if chapter.asked]
 
@@ -61,6 +62,8 @@ def _section(chapter: Chapter, results: Path) -> Section:
         part.name: _frame(results / "tables" / f"{chapter.stem(part)}.csv")
         for part in chapter.tables
     }
+    for part in chapter.tables:  # which a paper reads by \\input
+        sealed.check(results / "tables" / f"{chapter.stem(part)}.tex")
     words = load(chapter.words)(chapter.settings, frames)
     return Section(chapter, words, _in_order(chapter.parts), results)
 
@@ -91,4 +94,4 @@ def read_bytes(path: Path) -> bytes:
 def _there(path: Path) -> Path:
     if not path.exists():
         raise PerturbError(f"{path}: missing, and the results section shows it. Make it first.")
-    return path
+    return sealed.check(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,7 @@ from perturb.analysis import display, tables
 from perturb.analysis.plan import Plan
 from perturb.analysis.statistics import LEVEL, POWER
 from perturb.analysis.tables import ComparisonTable
+from perturb.figures.catalogue import listing
 from perturb.study import Words
 
 _FACTS = {
@@ -31,6 +32,7 @@ def comparison(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) 
     """Return the words of a chapter that compares methods: `settings["plan"]`, its table."""
     table = tables.of_frame(frames[""], Plan.of(settings["plan"]))
     facts = {name: " | ".join(_values(table, column)) for name, column in _FACTS.items()}
+    facts["Protocol"] = display.PROTOCOLS.get(facts["Protocol"], facts["Protocol"])
     return Words(
         heading=display.heading(table),
         what=" ".join([what_was_run(table), *([] if table.warnings else [_CLEAN])]),
@@ -43,23 +45,21 @@ def comparison(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) 
 def ranking(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> Words:
     """Return the words of a chapter that ranks methods over data sets (`settings["plans"]`)."""
     frame, plans = frames[""], [Plan.of(plan) for plan in settings["plans"]]
+    datasets = listing(plan.dataset for plan in plans)
+    if frame.empty:
+        nothing = f"No method finished on each of {datasets}: there is nothing to rank."
+        return Words(heading="All data sets", what=nothing)
     best = frame.sort_values(["mean_rank", "method"]).iloc[0]
     return Words(
         heading="All data sets",
         what=f"{count(len(frame), 'method')} that finished on each of "
-        f"{listing(plan.dataset for plan in plans)}, ranked by their mean last-epoch "
+        f"{datasets}, ranked by their mean last-epoch "
         f"{plans[0].measure.words}.",
         findings=[
             f"{best['method']} has the best mean rank, {best['mean_rank']:.2f} of {len(frame)}.",
             frame["test"].iloc[0],
         ],
     )
-
-
-def listing(items: Iterable[str]) -> str:
-    """Join items as `a, b and c`."""
-    items = list(items)
-    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
 
 
 def count(number: int, noun: str) -> str:
@@ -73,14 +73,13 @@ def what_was_run(table: ComparisonTable) -> str:
     asked = frame[frame["seeds_asked"] > 0]
     done = int(asked["seeds_finished"].sum())
     total = int(asked["seeds_asked"].sum())
-    epochs = f", {plan.epochs} epochs unless the name says otherwise" if plan.epochs else ""
-    protocol = f", protocol {plan.protocol}" if plan.protocol else ""
+    protocol = f", {display.PROTOCOLS[plan.protocol]}" if plan.protocol else ""
     scale = "Smoke run, not a result: " if "smoke" in _values(table, "scale") else ""
-    devices = listing(_values(table, "device")) or "no device"
+    devices = listing(_values(table, "device"))
     return (
-        f"{scale}{count(len(asked), 'method')}, {done} of {total} runs finished, {plan.model} "
-        f"on {plan.dataset} (data: {listing(_values(table, 'data'))}){epochs}{protocol}, on "
-        f"{devices}."
+        f"{scale}{count(len(asked), 'method')}, {done} of {count(total, 'run')} finished, "
+        f"{plan.models} on {plan.dataset} (data: {listing(_values(table, 'data'))})"
+        f"{display.epochs_said(plan)}{protocol}{f', on {devices}' if devices else ''}."
     )
 
 
@@ -96,11 +95,18 @@ def findings(table: ComparisonTable) -> list[str]:
     unit = f" {measure.unit}" if measure.unit else ""
     texts = [
         f"{reference.method} reached {reference.last}{interval}{unit} {measure.words} in the last "
-        f"epoch ({reference.seeds} seeds)."
+        f"epoch ({_of_seeds(reference.seeds)})."
     ]
     texts += _against_sgd(table)
     texts += [*_verdicts(table), *_resolution(table), *_spoilt(table)]
     return [text for text in texts if text]
+
+
+def _of_seeds(seeds: str) -> str:
+    """Return `2 of 3 seeds`, or `3 seeds` where all of them finished, of the table's `2/3`."""
+    finished, _, asked = seeds.partition("/")
+    of = "" if finished == asked else f"{finished} of "
+    return f"{of}{count(int(asked), 'seed')}"
 
 
 def _values(table: ComparisonTable, column: str) -> list[str]:
@@ -113,17 +119,29 @@ def _row(table: ComparisonTable, method: str | None) -> display.DisplayRow | Non
 
 
 def _against_sgd(table: ComparisonTable) -> list[str]:
-    texts = []
-    for key, terms in (("sgd", "equal epochs"), ("sgd_double", "equal gradient evaluations")):
-        row = _row(table, getattr(table.plan, key))
+    plan, texts = table.plan, []
+    for method in dict.fromkeys(filter(None, (plan.sgd, plan.sgd_double))):
+        row = _row(table, method)
         if row is not None and row.difference:
             interval = f" {row.difference_interval}" if row.difference_interval else ""
             p = f", corrected p {_equals(row.p_holm)}" if row.p_holm else ""
             texts.append(
-                f"At {terms}, the difference of {row.method} to {table.plan.reference} is "
+                f"{_terms(table, method)}, the difference of {method} to {plan.reference} is "
                 f"{row.difference}{interval}{_points(table)}{p}."
             )
     return texts
+
+
+def _terms(table: ComparisonTable, method: str) -> str:
+    """Say at which epochs and which cost a method stands against the reference."""
+    plan = table.plan
+    cost = table.frame.set_index("method")["gradient_evaluations_relative_to_sgd"]
+    ratio = cost[method] / cost[plan.reference]
+    same_cost = abs(ratio - 1) < 0.01
+    times = "" if pd.isna(ratio) else f" and {ratio:.2g} times the gradient evaluations"
+    if method == plan.sgd:
+        return "At equal epochs" + (" and gradient evaluations" if same_cost else times)
+    return "At equal gradient evaluations" if same_cost else f"At twice the epochs{times}"
 
 
 def _points(table: ComparisonTable) -> str:
@@ -139,6 +157,8 @@ def _verdicts(table: ComparisonTable) -> list[str]:
     """Say which methods the table tells from their reference, and how many it does not."""
     rows = display.rows(table)
     family = next((text for text in table.frame["family"] if text), "")
+    if len(rows) == 1:
+        return ["There is no other method to compare with it."]
     if not family:
         return ["No method could be tested against the reference."]
     texts = [f"Family of the tests: {family}, each kind corrected after Holm."]
@@ -172,10 +192,11 @@ def _resolution(table: ComparisonTable) -> list[str]:
     detectable = table.frame["minimum_detectable_difference"].dropna()
     if detectable.empty:
         return []
-    half = f"{display.shown(measure, detectable.median())}{_points(table)}"
+    median = f"{display.shown(measure, detectable.median())}{_points(table)}"
+    whose = "For half the methods, a" if len(detectable) > 1 else "A"
     return [
-        f"For half the methods, a test on these seeds finds a difference with power {POWER} only "
-        f"from {half} on, before any correction for their number."
+        f"{whose} test on these seeds finds a difference with power {POWER} only from {median} on, "
+        "before any correction for the number of methods."
     ]
 
 

@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from perturb import code
+from perturb.data import variants
 from perturb.errors import PerturbError, did_you_mean
 
 if TYPE_CHECKING:
@@ -125,7 +126,23 @@ def asked(config: Config) -> tuple[Chapter, ...]:
 
 
 def title(config: Config) -> str:
-    """Return the title of the report: those of the studies whose chapters it has."""
-    names = dict.fromkeys(one.study for one in asked(config))
-    titles = [config.section(name).get("title", "") for name in names]
-    return "; ".join(filter(None, titles)) or "Results"
+    """Return the title of the report: the given one, or else those of what its chapters are.
+
+    A study's title is of its own data sets; over folders of the user's own images stands what is
+    done there.
+    """
+    if given := config.values.get("title"):
+        return given
+    folders = config.values.get("image_folders", {})
+    titles: dict[str, None] = {}
+    own: dict[str, None] = {}
+    for chapter in asked(config):
+        study = config.section(chapter.study).get("title", "")
+        for dataset in dict.fromkeys(run.dataset for run in chapter.runs):
+            entry = get(chapter.study).entry(config, dataset)
+            if variants.base_name(dataset) in folders and "title" not in entry:
+                own[dataset] = None
+            else:
+                titles[entry.get("title", study)] = None
+    compared = f"Methods compared on {' and '.join(own)}" if own else ""
+    return "; ".join(filter(None, [*titles, compared])) or "Results"

@@ -19,11 +19,14 @@ from perturb.verify.retrain import retrain_sample
 __all__ = ["Finding", "Verification", "verify"]
 
 
-def verify(config: Config, results: str | Path, *, retrain: int = 1, seed: int = 0) -> Verification:
+def verify(
+    config: Config, results: str | Path, *, retrain: int = 1, seed: int = 0, given: str = ""
+) -> Verification:
     """Check everything under `results` against itself, and against this checkout's code and config.
 
     `retrain` runs, chosen by `seed` among those made on a device and with versions like today's,
-    are made again and compared bit for bit. Unfinished state, logs and times are not looked at.
+    are made again and compared bit for bit. `given` is what the report's commands say of the
+    configuration (`report.html.render`). Unfinished state, logs and times are not looked at.
     """
     found = Verification(Path(results))
     manifests = records.check_data(found, config)
@@ -38,7 +41,7 @@ def verify(config: Config, results: str | Path, *, retrain: int = 1, seed: int =
         made_again.compare_tables(found, chapter)
         made_again.compare_figures(found, chapter)
     made_again.find_unknown(found, config, there)
-    made_again.compare_report(found, config)
+    made_again.compare_report(found, config, given)
     retrain_sample(found, config, runs, retrain, seed)
     return found
 

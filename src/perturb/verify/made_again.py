@@ -85,11 +85,11 @@ def find_unknown(found: Verification, config: Config, chapters: Sequence[Chapter
             found.find("figures", "unknown", path)
 
 
-def compare_report(found: Verification, config: Config) -> None:
+def compare_report(found: Verification, config: Config, given: str = "") -> None:
     """Make the report and the section again from tables and figures, and compare them."""
     chapters, title = studies.asked(config), studies.title(config)
     files = {
-        "report.html": lambda: html.render(chapters, found.results, title=title),
+        "report.html": lambda: html.render(chapters, found.results, title=title, given=given),
         "section.tex": lambda: section.render(chapters, found.results),
     }
     for name, render in files.items():

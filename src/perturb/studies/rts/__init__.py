@@ -46,8 +46,8 @@ RTS = Comparing(
     across_words=across.NAMES,
     timed=lambda method: method.timing is not None,
     prefix="",
-    published_by="notebook",
     predicted=True,
+    with_epochs=names.with_epochs,
 )
 STUDY = RTS.study(
     heads=names.heads(),

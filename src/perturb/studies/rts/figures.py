@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     from perturb.figures.material import Material
 
 SCHEDULES = Entry(
-    "Shapes of the schedules",
-    "The four shapes of radius and scale over the table's epochs for beta_max 2 and beta_min "
-    "0.01, on a logarithmic axis and scaled to the range from 0 to 1: cos and isin anneal, "
-    "sin and icos heat.",
+    "Schedules of radius and scale",
+    "Radius r and scale s over the epochs, of every schedule that a method of the table has, by "
+    "its shape, beta_max/beta_min and epochs; logarithmic, so that a value of 0 is left out.",
     "perturb.studies.rts.figures:draw_schedules",
 )
-_MAXIMUM, _MINIMUM = 2.0, 0.01
+_AXES = {"radius": "Radius r", "scale": "Scale s"}
 
 
 def figures(plan: Plan) -> dict[str, Entry]:
@@ -32,45 +31,57 @@ def figures(plan: Plan) -> dict[str, Entry]:
     comparison = catalogue.comparison(plan)
     titles = {"Radius", "Scale", "Radius and scale"}
     first = {plan.measure.slug: comparison.pop(plan.measure.slug)}
-    cost = {"sgd_against_pugd": replace(catalogue.COST["cost"], title="SGD against PUGD")}
+    cost = {}
+    if plan.sgd and len(catalogue.methods_of_cost(plan)) > 1:
+        of_pugd = names.parse(plan.reference).rule == "pugd"
+        title = "SGD against PUGD" if of_pugd else f"SGD against {plan.reference}"
+        title = "SGD at twice the epochs" if plan.sgd == plan.reference else title
+        name = "sgd_against_pugd" if of_pugd else "cost"
+        cost = {name: replace(catalogue.COST["cost"], title=title)}
     curves = {
         name: replace(entry, title=f"{entry.title} schedules") if entry.title in titles else entry
         for name, entry in comparison.items()
     }
-    own = {"schedules": SCHEDULES}
-    return {**first, **(cost if plan.sgd else {}), **own, **curves, **catalogue.VARIANCES}
+    own = {"schedules": SCHEDULES} if any(schedules(plan).values()) else {}
+    return {**first, **cost, **own, **curves, **catalogue.VARIANCES}
+
+
+def schedules(plan: Plan) -> dict[str, dict[str, tuple[names.Schedule, int]]]:
+    """Return the schedules that the plan's methods have, of radius and scale, by how they are told.
+
+    Each with its epochs, which are told where they are not the reference's.
+    """
+    found: dict[str, dict[str, tuple[names.Schedule, int]]] = {axis: {} for axis in _AXES}
+    for row in plan.listed():
+        method = names.parse(row.method)
+        for axis, schedule in (("radius", method.radius), ("scale", method.scale)):
+            if schedule is not None:
+                betas = f"{schedule.maximum:g}"
+                betas += "" if schedule.shape == "const" else f"/{schedule.minimum:g}"
+                epochs = "" if method.epochs == plan.epochs else f", {method.epochs} epochs"
+                found[axis][f"{schedule.shape} {betas}{epochs}"] = (schedule, method.epochs)
+    return found
 
 
 def draw_schedules(material: Material) -> Figure:
-    """Draw cos, sin, icos and isin for beta 2/0.01 over the epochs of the table's reference."""
-    epochs = material.plan.epochs
+    """Draw every schedule of the table's methods: those of the radius, those of the scale."""
     from perturb.figures.sheet import make_sheet
     from perturb.figures.style import line_style
 
-    shapes = ("cos", "isin", "sin", "icos")
-    looks = {shape: line_style(position) for position, shape in enumerate(shapes)}
-    meaning = {"cos": "anneals", "isin": "anneals", "sin": "heats", "icos": "heats"}
+    drawn = {axis: found for axis, found in schedules(material.plan).items() if found}
+    told = list(dict.fromkeys(name for found in drawn.values() for name in found))
+    looks = {name: line_style(position) for position, name in enumerate(told)}
     sheet = make_sheet(
         1,
-        2,
+        len(drawn),
         panel_height=2.4,
-        legend=[(f"{shape} ({meaning[shape]})", looks[shape]) for shape in shapes],
+        legend=[(name, looks[name]) for name in told],
         mark=material.mark,
     )
-    epoch = np.arange(epochs)
-    for shape in shapes:
-        schedule = names.Schedule(shape, _MAXIMUM, _MINIMUM)
-        values = np.array([schedule.value(float(t), epochs) for t in epoch])
-        scaled = (values - values.min()) / np.ptp(values) if epochs > 1 else values
-        for axes, drawn in zip(sheet.axes[0], (values, scaled), strict=True):
-            axes.plot(
-                epoch,
-                drawn,
-                **looks[shape].marked(epochs),
-            )
-    logarithmic, linear = sheet.axes[0]
-    logarithmic.set(yscale="log", ylabel="Radius r or scale s", xlabel="Epoch t")
-    logarithmic.set_title(f"Values for beta {_MAXIMUM:g}/{_MINIMUM:g}")
-    linear.set(ylabel="Scaled to its range", xlabel="Epoch t")
-    linear.set_title("Shapes alone")
+    for axes, (axis, found) in zip(sheet.axes[0], drawn.items(), strict=True):
+        for name, (schedule, epochs) in found.items():
+            values = np.array([schedule.value(float(t), epochs) for t in range(epochs)])
+            shown = np.where(values > 0, values, np.nan)
+            axes.plot(np.arange(epochs), shown, **looks[name].marked(epochs))
+        axes.set(yscale="log", ylabel=_AXES[axis], xlabel="Epoch t", title=_AXES[axis])
     return sheet.figure

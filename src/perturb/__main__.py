@@ -1,0 +1,147 @@
+"""What there is to choose from, and whether a configuration is one: `python -m perturb`.
+
+    python -m perturb list                    models, update rules, base optimisers, data sets
+    python -m perturb check FILE ...          as `snakemake --configfile FILE ...` would check it
+    python -m perturb results FILE ...        where its results are
+
+Without torch: it answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from perturb import bases, names, preflight, studies
+from perturb.config import Config
+from perturb.config_files import folders, merged
+from perturb.data import registry
+from perturb.errors import PerturbError
+from perturb.methods import Schedule
+from perturb.models import registry as models
+
+_SHAPES = {
+    "cos": "anneals from beta_max to beta_min by a cosine",
+    "sin": "heats from beta_min to beta_max by a sine",
+    "icos": "heats: 1 / cos",
+    "isin": "anneals: 1 / sin",
+    "const": "stays at beta_max",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what the command line takes."""
+    parser = argparse.ArgumentParser(
+        prog="python -m perturb", description=(__doc__ or "").partition("\n\n")[0]
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    listed = commands.add_parser("list", help="models, methods, base optimisers, data sets, shapes")
+    check = commands.add_parser("check", help="check a configuration, run nothing")
+    results = commands.add_parser("results", help="where the results of a configuration are")
+    for command in (listed, check, results):
+        command.add_argument(
+            "files", nargs="*", type=Path, metavar="FILE", help="as for `snakemake --configfile`"
+        )
+        command.add_argument("--root", type=Path, default=Path(), help="the checkout")
+    return parser
+
+
+def configuration(root: Path, files: Sequence[Path]) -> Config:
+    """Return the checkout's configuration with `files` over it; PerturbError where it is none."""
+    own = [*sorted((root / "config" / "studies").glob("*.yaml")), root / "config" / "config.yaml"]
+    for file in (*own, *files):
+        if not file.exists():
+            raise PerturbError(f"{file}: no such file. Run this in the checkout, or give --root.")
+    return Config(merged([*own, *files]), root / "config" / "schema.yaml")
+
+
+def check(root: Path, files: Sequence[Path]) -> str:
+    """Return what the configuration asks for, in lines; PerturbError where it cannot work."""
+    config = configuration(root, files)
+    results = Path(config.values.get("pathvars", {}).get("results", "results"))
+    preflight.check(config, results)
+    lines = [
+        f"{chapter.name}: {len(chapter.runs)} runs, {len(chapter.landscape_runs)} landscapes"
+        for chapter in studies.asked(config)
+    ]
+    return "\n".join([*lines, *preflight.remarks(config), "The configuration is valid."])
+
+
+def everything(root: Path, files: Sequence[Path]) -> str:
+    """Return models, methods, base optimisers, data sets and shapes of schedules, in lines."""
+    shapes = {
+        name: f"{text}; epochs 0, 5 and 9 of 10 for beta 2/0.5: "
+        + ", ".join(f"{Schedule(name, 2, 0.5).value(t, 10):.2f}" for t in (0, 5, 9))
+        for name, text in _SHAPES.items()
+    }
+    parts = [
+        ("Models (`model:`)", {model.name: _of_model(model) for model in models.MODELS.values()}),
+        (
+            "Update rules, the first word of a method's name (docs/method-names.md)",
+            {rule: _of_rule(rule) for rule in names.rules()},
+        ),
+        ("Shapes of a radius or a scale (`pugdr_cos_2_0.5`, `pugds_isin_3_0.8`)", shapes),
+        (
+            "Base optimisers (`train: {base: adamw}`)",
+            {name: ", ".join(options) or "no options" for name, options in bases.options().items()},
+        ),
+        ("Data sets (`chapters:`)", _datasets(root, files)),
+    ]
+    return "\n\n".join(f"{head}\n{_table(rows)}" for head, rows in parts)
+
+
+def _of_model(model: models.Model) -> str:
+    sizes = f"{model.smallest_image} pixels or more"
+    sizes += f", divisible by {model.image_multiple}" if model.image_multiple > 1 else ""
+    return f"{model.description}; square images of {sizes}"
+
+
+def _of_rule(rule: str) -> str:
+    given = ", ".join(f"{name} {value:g}" for name, value in names.rules()[rule].items())
+    second = names.second_passes().get(rule, "decided as it trains")
+    return f"{given or 'no parameters'}; second gradient: {second}"
+
+
+def _datasets(root: Path, files: Sequence[Path]) -> dict[str, str]:
+    found = {}
+    for name in registry.DATASETS:
+        shape = registry.shape(name)
+        found[name] = (
+            f"{shape.train:,} train and {shape.test:,} test images of {shape.num_classes} classes, "
+            f"{shape.image_size} x {shape.image_size}, {shape.channels} channel"
+            f"{'' if shape.channels == 1 else 's'}"
+            if shape
+            else "size told when it is prepared"
+        )
+    try:
+        own = configuration(root, files).values.get("image_folders", {})
+    except PerturbError:
+        own = {}
+    return found | {name: f"your folder {folder}" for name, folder in own.items()}
+
+
+def _table(rows: dict[str, str]) -> str:
+    width = max(map(len, rows), default=0)
+    return "\n".join(f"  {name:{width}}  {text}" for name, text in rows.items())
+
+
+_COMMANDS = {
+    "list": everything,
+    "check": check,
+    "results": lambda root, files: str(folders(root, files)[0]),
+}
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    """Print what the command asks for; a user's mistake is one message and exit 1."""
+    chosen = parser().parse_args(None if arguments is None else list(arguments))
+    try:
+        print(_COMMANDS[chosen.command](chosen.root, chosen.files))
+    except PerturbError as error:
+        sys.exit(f"perturb: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Files of the configuration, read as strictly as they are meant: a key stands once in a mapping.
+
+YAML itself lets the last of two equal keys win, and Snakemake's message for a file that does not
+parse names neither file nor line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from perturb.errors import PerturbError
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, 10 times as fast
+
+
+def check_files(paths: Iterable[str | Path]) -> None:
+    """Raise PerturbError for a file that does not parse, and for a key that stands twice in it."""
+    for path in paths:
+        if Path(path).is_file():
+            read(path)
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Return what a file of YAML or JSON says.
+
+    Raises PerturbError that names the file and the line where it does not parse, where a key
+    stands twice (both lines), and where it is no mapping.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=_Loader)
+        if node is not None:
+            _check_keys(path, node)
+        values = yaml.load(text, Loader=_Loader)
+    except OSError as error:
+        raise PerturbError(f"{path}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
+        raise PerturbError(f"{path}: no UTF-8 text ({error}). Save it as UTF-8.") from None
+    except yaml.YAMLError as error:
+        raise PerturbError(_says(path, error)) from None
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise PerturbError(
+            f"{path}: no configuration. Write keys with their values, such as `seeds: [0, 1, 2]`."
+        )
+    return dict(values)
+
+
+def merged(paths: Iterable[str | Path]) -> dict[str, Any]:
+    """Return the configuration of several files as Snakemake has it: a later one goes before."""
+    found: dict[str, Any] = {}
+    for path in paths:
+        _update(found, read(path))
+    return found
+
+
+def folders(root: Path, files: Iterable[str | Path]) -> tuple[Path, Path]:
+    """Return the results folder and that of the logs, of the checkout's configuration with `files`.
+
+    As the path variables of Snakemake name them, by default `results` and `results/logs`.
+    """
+    own = root / "config" / "config.yaml"
+    found = merged([*([own] if own.exists() else []), *files]).get("pathvars") or {}
+    results = str(found.get("results", "results"))
+    return Path(results), Path(
+        str(found.get("logs", "<results>/logs")).replace("<results>", results)
+    )
+
+
+def _update(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _update(into[key], value)
+        else:
+            into[key] = value
+
+
+def _says(path: str | Path, error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    begun = getattr(error, "context_mark", None)
+    context = getattr(error, "context", None)
+    since = f" {context}, begun in line {begun.line + 1}" if context and begun else ""
+    return (
+        f"{path}{where}: does not parse as YAML: {problem}{since}. Mend that line; indent with "
+        "spaces, close every bracket and quotation mark."
+    )
+
+
+def _check_keys(path: str | Path, root: yaml.Node) -> None:
+    """Raise PerturbError for a key that stands twice in a mapping, and for a node in itself."""
+    waiting: list[tuple[str, yaml.Node]] = [("", root)]
+    seen: set[int] = set()  # an alias (`*name`) is the node that it stands for
+    while waiting:
+        where, node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [(where, inner) for inner in node.value]
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, inner in node.value:
+                name, line = str(key.value), key.start_mark.line + 1
+                if name in lines and name != "<<":
+                    place = f" in {where}" if where else ""
+                    raise PerturbError(
+                        f"{path}: key '{name}' stands twice{place}, in lines {lines[name]} and "
+                        f"{line}. The second would win unsaid: keep one."
+                    )
+                lines[name] = line
+                waiting.append((f"{where}.{name}" if where else name, inner))

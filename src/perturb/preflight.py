@@ -1,0 +1,225 @@
+"""What would fail in a job is refused before anything runs; what one may not expect is said. Pure.
+
+`perturb.config` checks values one by one, the studies their own entries; here is what only all of
+it together shows: names that meet on disk, data sets and models that do not fit, what wins.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from perturb import studies
+from perturb.config import Config, spelled_out
+from perturb.data import image_sizes, registry, variants
+from perturb.data.image_folder import ImageFolder
+from perturb.errors import PerturbError, did_you_mean
+from perturb.limits import FEW_TEST_IMAGES, LARGEST_INTEGER
+from perturb.models import registry as models
+from perturb.names import MAX_LENGTH
+from perturb.planning.sizes import shape_of
+from perturb.runs import Run, Specification
+from perturb.study import Chapter
+from perturb.train.settings import TrainSettings
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", re.ASCII)
+_LONGEST_NAME = 100
+# Beginnings and ends of the names of files that perturb makes itself.
+_RESERVED_STARTS = ("audit_", "landscape_")
+_RESERVED_ENDS = (".provenance", ".claims", ".manifest")
+
+
+def check(config: Config, results: Path) -> None:
+    """Raise PerturbError for what of the configuration cannot work, whatever is asked for."""
+    folders = config.values.get("image_folders", {})
+    for name in config.values.get("image_sizes", {}):
+        if name not in folders:
+            raise PerturbError(
+                f"config, image_sizes.{name}: no folder of images is called so."
+                f"{did_you_mean(name, folders) if folders else ''}"
+            )
+    for section, names in (("image_folders", folders), ("audits", config.values.get("audits", {}))):
+        for name in names:
+            _check_name(name, f"config, {section}.{name[:_LONGEST_NAME]}")
+    for name in folders:
+        if name in registry.DATASETS or name in studies.NAMES:
+            what = "study" if name in studies.NAMES else "built-in data set"
+            raise PerturbError(
+                f"config, image_folders.{name}: a {what} is called so. Use another name."
+            )
+        if variants.base_name(name) != name:
+            raise PerturbError(
+                f"config, image_folders.{name}: a variant with label noise would be called so. Use "
+                "another name."
+            )
+    for name in config.asked:
+        _check_name(name, "config, chapters")
+        _check_described(config, name)
+    _check_files(studies.chapters(config))
+    for chapter in studies.asked(config):
+        for specification in _specifications(config, chapter.runs):
+            if isinstance(specification, TrainSettings):
+                _check_data(config, results, specification)
+        for run in chapter.landscape_runs:
+            every = getattr(studies.specification(config, run), "checkpoint_every", 0)
+            check_trajectory(run, studies.of_method(run.method).epochs(run.method), every)
+
+
+def _check_name(name: str, where: str) -> None:
+    """Raise PerturbError for a name that files cannot be called after, or that is perturb's own."""
+    if len(name) > _LONGEST_NAME:
+        raise PerturbError(
+            f"{where}: a name of {len(name)} characters. Files are called after it: use at most "
+            f"{_LONGEST_NAME}."
+        )
+    if not _NAME.fullmatch(name):
+        raise PerturbError(
+            f"{where}: '{name}' is no name for files. Use letters, digits, _, -, + and points, "
+            "beginning with a letter or a digit."
+        )
+    starts = [f"begins with '{text}'" for text in _RESERVED_STARTS if name.startswith(text)]
+    ends = [f"ends with '{text}'" for text in _RESERVED_ENDS if name.endswith(text)]
+    for says in starts + ends:
+        raise PerturbError(
+            f"{where}: '{name}' {says}, as perturb's own files do. Use another name."
+        )
+
+
+def _check_described(config: Config, name: str) -> None:
+    """Raise PerturbError where a folder of images is asked for and nothing is compared on it."""
+    described = any(study.entry(config, name) for study in studies.every())
+    if name in config.values.get("image_folders", {}) and not described:
+        raise PerturbError(
+            f"config, chapters: '{name}' is a folder of images, and nothing says what is compared "
+            f"on it. Write `rts: {{datasets: {{{name}: {{model: cnn, epochs: 5, methods: [sgd, "
+            "pugd]}}}}` (docs/your-own-study.md)."
+        )
+
+
+def _check_files(chapters: Iterable[Chapter]) -> None:
+    """Raise PerturbError where two tables, or the figures of two chapters, have one name."""
+    owners: dict[str, str] = {}
+    for chapter in chapters:
+        for stem in [chapter.stem(part) for part in chapter.tables]:
+            if stem in owners and owners[stem] != chapter.name:
+                raise PerturbError(
+                    f"config: chapters '{owners[stem]}' and '{chapter.name}' would both make the "
+                    f"table '{stem}'. Rename one of them."
+                )
+            owners[stem] = chapter.name
+
+
+def _specifications(config: Config, runs: Iterable[Run]) -> Iterator[Specification]:
+    """Yield one specification of each data set, model and method: seeds change nothing here."""
+    seen = set()
+    for run in runs:
+        check_run(run)
+        key = (run.dataset, run.model, run.method)
+        if key not in seen:
+            seen.add(key)
+            yield studies.specification(config, run)
+
+
+def check_run(run: Run) -> None:
+    """Raise PerturbError for a run whose folder could not be called so, or read back."""
+    if run.seed > LARGEST_INTEGER:
+        raise PerturbError(f"seed {run.seed} does not fit. Seeds go up to 2^63 - 1.")
+    for what, name in (("data set", run.dataset), ("model", run.model), ("method", run.method)):
+        if len(name.encode()) > MAX_LENGTH:
+            raise PerturbError(
+                f"{what} '{name[:40]}...': a name of {len(name)} characters. At most {MAX_LENGTH} "
+                "bytes fit the name of a folder."
+            )
+
+
+def _check_data(config: Config, results: Path, run: TrainSettings) -> None:
+    """Raise PerturbError where there is no such data set, or the model does not take its images."""
+    folders = config.values.get("image_folders", {})
+    registry.check_name(run.dataset, folders)
+    base = variants.base_name(run.dataset)
+    prepared = (results / "data" / f"{run.dataset}.manifest.json").exists()
+    if base in folders and not prepared:
+        ImageFolder(name=base, folder=Path(folders[base]).expanduser()).files()
+    elif not prepared and registry.shape(run.dataset) is None:
+        return  # its size is told when it is prepared
+    shape = shape_of(run.dataset, results, config)
+    model = models.get(run.model)
+    try:
+        model.check(shape.num_classes, shape.image_size, shape.channels)
+    except PerturbError as error:
+        raise PerturbError(f"data set '{run.dataset}': {error}") from None
+
+
+def check_trajectory(run: Run, epochs: int, every: int) -> None:
+    """Raise PerturbError where a run keeps too few checkpoints for the plane of its own path."""
+    if 1 + (-(-epochs // every) if every else 1) >= 3:
+        return
+    kept = f"each {every} of its epochs" if every else "only its last epoch"
+    help = (
+        f"Set landscape.checkpoint_every to {(epochs + 1) // 2 - (epochs % 2)} or less"
+        if epochs > 1
+        else "Train for 2 epochs or more"
+    )
+    raise PerturbError(
+        f"landscape of {run}: the plane of a trajectory takes 3 checkpoints, the initial weights "
+        f"among them, and of {epochs} epochs this run keeps {kept}. {help}, or leave the method "
+        "out of landscape.methods."
+    )
+
+
+def remarks(config: Config) -> list[str]:
+    """Return what a user may not expect of the chapters asked for: settings that do not hold."""
+    found = []
+    for study, dataset in dict.fromkeys(
+        (chapter.study, run.dataset) for chapter in studies.asked(config) for run in chapter.runs
+    ):
+        own = spelled_out(studies.get(study).entry(config, dataset).get("train", {}))
+        defaults = _defaults(studies.get(study).specification)
+        for key, given in spelled_out(config.values["train"]).items():
+            changed = given != defaults.get(key, given)
+            if changed and key in own and own[key] != given:
+                found.append(
+                    f"{dataset} trains with {key} {own[key]}, as {study}.datasets.{dataset}.train "
+                    f"says, and not with the {given} of train: a data set's own goes before."
+                )
+    return found + _of_images(config) + _unranked(config)
+
+
+def _of_images(config: Config) -> list[str]:
+    """Say what is done to the images of the folders asked for, and whose test split is small."""
+    folders = config.values.get("image_folders", {})
+    asked = {run.dataset for chapter in studies.asked(config) for run in chapter.runs}
+    found = []
+    for name in sorted({variants.base_name(dataset) for dataset in asked} & set(folders)):
+        folder, side = Path(folders[name]).expanduser(), image_sizes.configured(config.values, name)
+        if folder.is_dir():
+            read = ImageFolder(name=name, folder=folder, side=side)
+            found += [f"{name}: {text}" for text in read.remarks()]
+            test = read.counted().test
+            if test < FEW_TEST_IMAGES:
+                found.append(
+                    f"{name}: a test split of {test} images, of which one is {100 / test:.1f} "
+                    "points of accuracy"
+                )
+    return found
+
+
+def _unranked(config: Config) -> list[str]:
+    """Say where several data sets of a study have no ranking, for their methods are others."""
+    found = []
+    for name in dict.fromkeys(chapter.study for chapter in studies.asked(config)):
+        of_study = [one for one in studies.asked(config) if one.study == name]
+        compared = [one.name for one in of_study if "plan" in one.settings]
+        if len(compared) > 1 and not any("plans" in one.settings for one in of_study):
+            found.append(
+                f"no ranking over {', '.join(compared)}: they have fewer than two methods in common"
+            )
+    return found
+
+
+def _defaults(specification: type[Specification]) -> Mapping[str, Any]:
+    return {field.name: field.default for field in msgspec.structs.fields(specification)}

@@ -1,0 +1,162 @@
+"""A study of one's own in a few lines: short names, rows with settings, what goes before what."""
+
+import pytest
+from PIL import Image
+
+from perturb import preflight, studies
+from perturb.__main__ import main
+from perturb.analysis.plan import Plan
+from perturb.config import Config
+from perturb.errors import PerturbError
+from perturb.runs import Run
+
+
+@pytest.fixture
+def own(root, raw_config, tmp_path):
+    """Return the checked configuration of a folder `faces`, with the entry's changes."""
+    for name in ("cat", "dog"):
+        folder = tmp_path / "faces" / name
+        folder.mkdir(parents=True)
+        for number in range(10):
+            Image.new("L", (16, 16), 20 * number).save(folder / f"{number}.png")
+
+    def make(general=(), top=(), **entry):
+        raw_config["image_folders"] = {"faces": str(tmp_path / "faces")}
+        raw_config["chapters"] = ["faces"]
+        raw_config["train"] |= dict(general)
+        raw_config.update(top)
+        given = {"model": "cnn", "epochs": 5, "methods": ["sgd", "pugd", "sam_0.05"]}
+        raw_config["rts"]["datasets"]["faces"] = {**given, **entry}
+        config = Config(raw_config, root / "config" / "schema.yaml")
+        preflight.check(config, tmp_path / "results")
+        return config
+
+    return make
+
+
+def plan_of(config):
+    return Plan.of(studies.chapter(config, "faces").settings["plan"])
+
+
+def resolved(config, method):
+    return studies.specification(config, Run("faces", "cnn", method, 0))
+
+
+def test_methods_without_epochs_take_those_of_the_chapter_and_folders_their_full_names(own):
+    config = own(
+        methods=[
+            "sgd",
+            "pugd",
+            "sam_0.05",
+            "sgd_10",
+            "pugdr_isin_2_0.01",
+            "pugdt_2",
+            "pugdt_accdrop",
+            "pugdt_accrate_v0.001_k2",
+            "pugdt_delta_xi1mu3_t1",
+        ],
+        sgd="sgd",
+        sgd_double="sgd_10",
+        landscape={"methods": ["sgd"]},
+    )
+    assert [row.method for row in plan_of(config).rows] == [
+        *("sgd_5", "pugd_5", "sam_0.05_5", "sgd_10", "pugdr_isin_2_0.01_5", "pugdt_2_5"),
+        *("pugdt_accdrop_5", "pugdt_accrate_5v0.001_k2", "pugdt_delta_5xi1mu3_t1"),
+    ]
+    assert (plan_of(config).reference, plan_of(config).sgd_double) == ("sgd_5", "sgd_10")
+    assert studies.chapter(config, "faces").landscape_runs[0].method == "sgd_5"
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"methods": ["sam_2"]}, "'sam_2' can be read as it stands, and as 'sam_2_5' with epochs"),
+        ({"methods": ["sgd", "sgd_5"]}, "listed twice: sgd_5. A run's name is its method's"),
+        ({"epochs": None}, "faces.epochs: nothing (the key has no value) must be of type integer"),
+        ({"methods": ["pugdt_7"]}, "'7' does not fit: it lies after the last of 5 epochs"),
+        ({"methods": ["sgd", 5]}, "write `{method: ...}`, or the method alone as a text"),
+        ({"methods": "pugd"}, "a list: write `methods: [pugd]`"),
+        ({"model": "cnnn"}, "Unknown model 'cnnn'. Did you mean 'cnn'? Models: upanet16, resnet18"),
+        ({"model": "../cnn"}, "Unknown model '../cnn'"),
+        ({"model": "upanet16", "methods": ["resnet18_sgd"]}, ""),
+        ({"sgd": "pugd_7", "methods": ["sgd", "pugd_7"]}, "sgd is SGD at the reference's epochs"),
+        ({"sgd_double": "sgd"}, "it is a method of 10, not 'sgd_5'"),
+        ({"methods": [{"method": "sgd", "published": 93.5}]}, "Write 0.935 for 93.5 %"),
+        ({"methods": [{"method": "sgd", "train": {"protocol": "holdout"}}]}, "is one for all"),
+        ({"methods": [{"method": "sgd", "train": {"learnin_rate": 1}}]}, "'learning_rate'?"),
+        ({"methods": [{"method": "sgd", "train": {"nesterov": True, "momentum": 0}}]}, "nesterov"),
+        ({"like": "digits", "methods": None}, "faces.methods: nothing"),
+        ({"landscape": {"methods": ["ugd"]}}, "landscape method 'ugd' is not among its methods"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_message(own, entry, message):
+    if not message:
+        own(**entry)  # a model of its own beside the table's
+        return
+    with pytest.raises(PerturbError) as error:
+        own(**entry)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_row_sets_its_own_training_over_its_data_sets(own):
+    config = own(
+        methods=["sgd", {"method": "pugd", "train": {"lr": 0.3, "base": "adamw"}}],
+        train={"batch_size": 64},
+    )
+    assert resolved(config, "sgd_5").learning_rate == 0.1
+    row = resolved(config, "pugd_5")
+    assert (row.learning_rate, row.base, row.batch_size) == (0.3, "adamw", 64)
+
+
+def test_what_wins_is_said(own):
+    changed = {"batch_size": 64, "momentum": 0.8}
+    small = "faces: a test split of 4 images, of which one is 25.0 points of accuracy"
+    assert preflight.remarks(own(changed)) == [small]
+    assert preflight.remarks(own(changed, train={"batch_size": 32})) == [
+        "faces trains with batch_size 32, as rts.datasets.faces.train says, and not with the 64 of "
+        "train: a data set's own goes before.",
+        small,
+    ]
+
+
+def test_like_takes_no_number_note_or_title_of_other_data(root, raw_config):
+    datasets = raw_config["rts"]["datasets"]
+    datasets["cifar10"]["title"] = "Another one's"
+    datasets["faces"] = {"like": "cifar10", "model": "cnn"}
+    datasets["few"] = {"like": "cifar10", "model": "cnn", "epochs": 5, "methods": ["sgd", "pugd"]}
+    raw_config["image_folders"] = {"faces": "faces", "few": "few"}
+    config = Config(raw_config, root / "config" / "schema.yaml")
+    for name in ("faces", "few"):
+        plan = Plan.of(studies.chapter(config, name).settings["plan"])
+        assert not any(row.published or row.note for row in plan.rows)
+        assert plan.published == plan.published_column == ""
+        assert "Another" not in plan.title
+    assert [row.method for row in plan.rows] == ["sgd_5", "pugd_5"] and plan.sgd == ""
+    assert studies.chapter(config, "few").landscape_runs == ()
+    datasets["faces"]["epochs"] = 5
+    with pytest.raises(PerturbError, match="epochs 5 is not used, for every method that is taken"):
+        studies.chapters(Config(raw_config, root / "config" / "schema.yaml"))
+
+
+def test_the_title_is_the_users_own_or_says_whose_images_they_are(own):
+    assert studies.title(own()) == "Methods compared on faces"
+    assert studies.title(own(title="Faces")) == "Faces"
+    assert studies.title(own(title="Faces", top={"chapters": ["digits", "faces"]})).endswith(
+        "PUGD with radius, timing and scale; Faces"
+    )
+    assert studies.title(own(top={"title": "Mine"})) == "Mine"
+
+
+def test_there_is_a_list_of_what_there_is(root, capsys):
+    main(["list", "--root", str(root)])
+    said = capsys.readouterr().out
+    for name in ("resnet18", "looksam", "adamw", "fashion_mnist", "icos", "rho 0.05"):
+        assert name in said
+
+
+def test_a_configuration_is_checked_without_running_anything(root, tmp_path, capsys):
+    main(["check", "--root", str(root)])
+    assert "digits: 84 runs" in capsys.readouterr().out
+    (tmp_path / "own.yaml").write_text("chapters: [digts]\n")
+    with pytest.raises(SystemExit, match="perturb: no chapter 'digts'"):
+        main(["check", "--root", str(root), str(tmp_path / "own.yaml")])
