@@ -60,6 +60,7 @@ def optimiser_of(network, settings):
         settings.momentum,
         settings.weight_decay,
         base=settings.base,
+        learning_rate_schedule="constant",
     )
 
 
@@ -67,7 +68,8 @@ def test_timms_recipe_for_a_vit_is_timms_own_optimiser_and_schedule():
     """AdamW, warm-up, cosine, label smoothing, drop path and layer decay, in float64."""
     own, theirs, feed = small_vit(), small_vit(), small_feed()
     optimizer = optimiser_of(own, RECIPE)
-    tuning = Tuning((), RECIPE.label_smoothing, learning_rate(RECIPE, 5), RECIPE.seed)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    tuning = Tuning((), RECIPE.label_smoothing, learning_rate(RECIPE, 5), rates, RECIPE.seed)
     reference = timm.optim.create_optimizer_v2(
         theirs, "adamw", lr=2e-3, weight_decay=0.05, layer_decay=0.65
     )

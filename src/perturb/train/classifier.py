@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from perturb import models, optim
+from perturb import models, names, optim
 from perturb.data.feeding import Feed, make_feeds
 from perturb.data.protocol import make_splits
 from perturb.random import stream
@@ -160,8 +160,8 @@ class Tuning:
     Args:
         frozen: modules that stay in evaluation mode.
         label_smoothing: the share of the target that all classes have alike.
-        learning_rate: the share of the initial learning rate in an epoch; None for the optimiser's
-            own schedule.
+        learning_rate: the share of `rates`, a rate of each group, in an epoch; None for the
+            optimiser's own schedule.
         seed: of the run, for layers that draw random numbers (drop path); None leaves them to the
             caller.
     """
@@ -169,18 +169,19 @@ class Tuning:
     frozen: Sequence[nn.Module] = ()
     label_smoothing: float = 0.0
     learning_rate: Callable[[int], float] | None = None
+    rates: Sequence[float] = ()
     seed: int | None = None
 
     def set_epoch(self, optimizer: optim.PerturbedOptimizer, epoch: int) -> None:
-        """Set every group's learning rate, after the optimiser set its own, and the layers' draws.
+        """Set every group's learning rate, and from where the layers draw random numbers.
 
         They draw from PyTorch's own generators, which nothing else in training does.
         """
         if self.seed is not None:
             torch.manual_seed(stream(self.seed, epoch, "layers of the network"))
         if self.learning_rate is not None:
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * self.learning_rate(epoch)
+            for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = rate * self.learning_rate(epoch)
 
 
 def train_epoch(
@@ -371,6 +372,10 @@ def build(
     model = models.build(specification.architecture, *shape, dict(specification.network_options))
     inputs.load_initial(model)
     frozen = finetuning.freeze(model, specification.freeze)
+    epochs = names.parse(method or specification.method).epochs
+    schedule = finetuning.learning_rate(specification, epochs)
+    if schedule is not None:
+        options["learning_rate_schedule"] = "constant"
     optimizer = optim.build(
         method or specification.method,
         finetuning.parameter_groups(model, specification),
@@ -392,6 +397,6 @@ def build(
     )
     splits = make_splits(inputs.data, specification)
     feeds = make_feeds(splits, manifest, specification, inputs.device)
-    schedule = finetuning.learning_rate(specification, optimizer.method.epochs)
-    tuning = Tuning(frozen, specification.label_smoothing, schedule, specification.seed)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    tuning = Tuning(frozen, specification.label_smoothing, schedule, rates, specification.seed)
     return Classifier(model, optimizer, feeds, terms, forward, tuning)
