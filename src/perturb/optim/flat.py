@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from perturb.errors import PerturbError
+from perturb.optim.lean import FlatGradients
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class FlatWeights:
     gradients at w and at w + e, `saved` the weights while they are moved, and `scratch` is the
     rule's own. `vectors` [n] are the base optimiser's, by name; `parts` is what it steps.
     `shared`: the tensors are views of `weights`, else `read` and `write` go between them.
+    `gradients`: of lean vectors, where `second` holds the tensors' own gradients and is `scratch`
+    too, and without a second point is `first`; else None.
     """
 
     tensors: list[Tensor]
@@ -69,6 +72,7 @@ class FlatWeights:
     first: Tensor
     second: Tensor
     scratch: Tensor
+    gradients: FlatGradients | None = None
 
     @classmethod
     def of(
@@ -78,12 +82,15 @@ class FlatWeights:
         state: dict[Tensor, Any],
         vectors: Iterable[str],
         counters: Iterable[str] = (),
+        lean: str = "",
     ) -> FlatWeights:
         """Put `tensors` (in the groups' order) into one vector.
 
         What `state` has of a tensor under the names in `vectors` (a number for each weight) and
         `counters` (a number for the tensor) goes on from there, else from zero; it shows what is
-        in the parts from then on. PerturbError where two tensors share memory.
+        in the parts from then on. `lean`: keep as few vectors as can be, for rules that look at
+        "two" points or at "one"; "" keeps all. PerturbError where two tensors share memory, or where
+        lean vectors cannot hold the tensors.
         """
         _refuse_overlaps(tensors)
         shared = len({(t.dtype, t.device) for t in tensors}) == 1 and not tensors[0].is_complex()
@@ -101,8 +108,19 @@ class FlatWeights:
             state[tensor] |= {name: _with_own_storage(v, layout) for name, v in kept.items()}
         parts = _parts(tensors, param_groups, state, weights, kept, tuple(counters))
         addresses = [tensor.data_ptr() for tensor in tensors]
-        room = [torch.empty_like(weights) for _ in range(4)]
-        return cls(tensors, layouts, addresses, shared, weights, kept, parts, *room)
+        made = partial(cls, tensors, layouts, addresses, shared, weights, kept, parts)
+        if not lean:
+            return made(*(torch.empty_like(weights) for _ in range(4)))
+        if not shared:
+            raise PerturbError(
+                "optimiser: lean is true, but the parameters are of several number formats or "
+                "devices, or complex. Leave it out, or give them one format."
+            )
+        second = torch.empty_like(weights)
+        gradients = FlatGradients(tensors, [second.as_strided(*layout) for layout in layouts])
+        gradients.collect()  # before more room is taken
+        first, saved = (torch.empty_like(second) if lean == "two" else second for _ in range(2))
+        return made(saved, first, second, second, gradients)
 
     def is_of(self, tensors: list[Tensor]) -> bool:
         """Whether these are the tensors, and nobody has moved their data elsewhere since."""
@@ -110,6 +128,9 @@ class FlatWeights:
 
     def gradient(self, buffer: Tensor) -> Tensor:
         """Write the gradients into `buffer` [n] and return it; zero where a tensor has none."""
+        if self.gradients is not None:
+            self.gradients.collect()
+            return buffer if buffer is self.second else buffer.copy_(self.second)
         to = buffer.dtype, buffer.device
         gradients = [torch.zeros_like(t) if t.grad is None else t.grad for t in self.tensors]
         vectors = [_as_vector(g, t, *to) for g, t in zip(gradients, self.tensors, strict=True)]

@@ -105,6 +105,11 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         model: whose buffers and own generators the second pass leaves alone; by default those of
             the modules that the first pass calls. To be given where the closure runs a compiled
             model.
+        lean: keep few vectors of the weights' size, for a large net: beside weights and gradients
+            the base's own (momentum: 1), the gradient at w and the weights while they are moved,
+            and with a rule that looks at one point the base's alone. Gradients then lie in one
+            vector, which the step overwrites. The same numbers, to the bit. Rules that combine
+            earlier gradients (looksam) take more.
         options: of the base, the defaults in its file: `nesterov` of `sgd` (false), `betas` and
             `eps` of `adam` and `adamw` ((0.9, 0.999) and 1e-8).
 
@@ -139,6 +144,7 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         bn_second_pass: bool = False,
         learning_rate_schedule: str = "cosine",
         model: torch.nn.Module | None = None,
+        lean: bool = False,
         **options: Any,
     ) -> None:
         _check_choice("schedule_clock", schedule_clock, ("epoch", "lagged"))
@@ -154,6 +160,7 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         self.bn_second_pass = bn_second_pass
         self.learning_rate_schedule = learning_rate_schedule
         self._model = model
+        self.lean = lean
         self._annealed: list[float] = []
         self.trigger = trigger(method.timing) if method.timing else None
         self.trigger_epoch: int | None = None
@@ -556,8 +563,11 @@ class PerturbedOptimizer(torch.optim.Optimizer):
     def _flattened(self, tensors: list[Tensor]) -> FlatWeights:
         if self._at_first is None:  # the first step is about to be made
             self._at_first = {name: snapshot(value) for name, value in self._of_rule().items()}
+        if self.flat is not None and self.flat.gradients is not None:
+            self.flat.gradients.release()
         kept = self._base.VECTORS, self._base.COUNTERS
-        return FlatWeights.of(tensors, self.param_groups, self.state, *kept)
+        lean = ("two" if self.perturbs else "one") if self.lean else ""
+        return FlatWeights.of(tensors, self.param_groups, self.state, *kept, lean=lean)
 
     def _evaluate(self, closure: Closure | None) -> Any:
         self.gradient_evaluations += 1
@@ -600,7 +610,7 @@ _OWN = _NOT_COPIED | {
     *("defaults", "param_groups", "state", "base", "method", "schedule_clock", "bn_second_pass"),
     *("learning_rate_schedule", "_model", "_annealed", "trigger", "trigger_epoch", "terms"),
     *("gradient_evaluations", "gradient_norm", "perturbation_norm", "_norms"),
-    *("epoch", "radius", "scale"),
+    *("epoch", "radius", "scale", "lean"),
 }
 
 

@@ -387,6 +387,7 @@ def build(
         betas=specification.betas,
         eps=specification.eps,
         model=model,
+        lean=specification.lean,
         **options,
     )
     forward = forward_of(

@@ -50,6 +50,7 @@ class TrainSettings(DrivenSettings, frozen=True, kw_only=True):
         "warmup_learning_rate": 0.0,
         "minimum_learning_rate": 0.0,
         "label_smoothing": 0.0,
+        "lean": False,
     }
 
     protocol: str = "from400"
@@ -77,6 +78,7 @@ class TrainSettings(DrivenSettings, frozen=True, kw_only=True):
     warmup_learning_rate: float = 0.0
     minimum_learning_rate: float = 0.0
     label_smoothing: float = 0.0
+    lean: bool = False
 
     @property
     def architecture(self) -> str:
