@@ -88,8 +88,8 @@ class FlatWeights:
 
         What `state` has of a tensor under the names in `vectors` (a number for each weight) and
         `counters` (a number for the tensor) goes on from there, else from zero; it shows what is
-        in the parts from then on. `lean`: keep as few vectors as can be, for rules that look at
-        "two" points or at "one"; "" keeps all. PerturbError where two tensors share memory, or where
+        in the parts from then on. `lean`: keep as few vectors as can be, for a rule that looks at
+        "two" points or "one"; "" keeps all. PerturbError where two tensors share memory, or where
         lean vectors cannot hold the tensors.
         """
         _refuse_overlaps(tensors)
