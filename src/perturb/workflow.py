@@ -130,7 +130,7 @@ class Workflow:
 
         Of a file that weights come from it has the hash, not the path.
         """
-        found = self.described(name)
+        found = self.described(self.model(name))
         if found.source.kind == "file":
             path = Path(found.source.where)
             content = self.contents.sha256(path.parent, [path]) if path.is_file() else "missing"

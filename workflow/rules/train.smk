@@ -12,7 +12,6 @@ rule initialise:
     conda:
         "../../envs/perturb.yaml"
     params:
-        model=lambda wildcards: say(ASK.model, wildcards.model),
         network=lambda wildcards: say(ASK.network, wildcards.model),
         weights=path_of_weights,
         data_root=data_root,
