@@ -68,7 +68,7 @@ def caption(table: ComparisonTable) -> str:
     protocol = f", protocol {plan.protocol}" if plan.protocol else ""
     unit = f" ({measure.unit})" if measure.unit else ""
     parts = [
-        f"{measure.words[:1].upper()}{measure.words[1:]}{unit} of {plan.model} on {plan.dataset}"
+        f"{measure.words[:1].upper()}{measure.words[1:]}{unit} of {plan.models} on {plan.dataset}"
         f"{epochs}{protocol}: mean over seeds with the 95 % t interval of the mean.",
         "" if measure.larger_is_better else "Smaller is better.",
         f"Difference: to {plan.reference} {_design(table)}{_in_points(measure)}, with its 95 % t "
@@ -139,7 +139,7 @@ def heading(table: ComparisonTable) -> str:
         marks.append("smoke run")
     if (table.frame["data"] != "whole").any():
         marks.append("partial data")
-    return f"{table.plan.dataset}, {table.plan.model}" + (f" ({', '.join(marks)})" if marks else "")
+    return f"{table.plan.dataset}, {table.plan.models}" + (f" ({', '.join(marks)})" if marks else "")
 
 
 def mark(table: ComparisonTable) -> str:

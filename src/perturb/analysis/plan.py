@@ -80,6 +80,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     normalisation: str = ""
 
     @property
+    def models(self) -> str:
+        """The models that its runs train, each once, in the rows' order; its own where none."""
+        trained = dict.fromkeys(row.model or self.model for row in self.rows if row.seeds)
+        return ", ".join(trained or [self.model])
+
+    @property
     def margin(self) -> float:
         """The equivalence margin in the unit of the records."""
         return self.equivalence_margin / self.measure.factor

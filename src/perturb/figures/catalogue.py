@@ -54,7 +54,7 @@ class Entry:
             else " In this protocol the test split plays validation.",
         )
         smoke = "Smoke run, not a result of the study. " if plan.scale == "smoke" else ""
-        return f"{smoke}{text} Data: {plan.dataset}, {plan.model}."
+        return f"{smoke}{text} Data: {plan.dataset}, {plan.models}."
 
 
 _BEST = ", best epoch (selected on {}) as hollow diamonds"

@@ -78,7 +78,7 @@ def what_was_run(table: ComparisonTable) -> str:
     scale = "Smoke run, not a result: " if "smoke" in _values(table, "scale") else ""
     devices = listing(_values(table, "device")) or "no device"
     return (
-        f"{scale}{count(len(asked), 'method')}, {done} of {total} runs finished, {plan.model} "
+        f"{scale}{count(len(asked), 'method')}, {done} of {total} runs finished, {plan.models} "
         f"on {plan.dataset} (data: {listing(_values(table, 'data'))}){epochs}{protocol}, on "
         f"{devices}."
     )
