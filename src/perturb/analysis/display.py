@@ -139,7 +139,9 @@ def heading(table: ComparisonTable) -> str:
         marks.append("smoke run")
     if (table.frame["data"] != "whole").any():
         marks.append("partial data")
-    return f"{table.plan.dataset}, {table.plan.models}" + (f" ({', '.join(marks)})" if marks else "")
+    return f"{table.plan.dataset}, {table.plan.models}" + (
+        f" ({', '.join(marks)})" if marks else ""
+    )
 
 
 def mark(table: ComparisonTable) -> str:
