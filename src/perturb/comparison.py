@@ -138,7 +138,7 @@ class Comparing:
         if dataset in known:
             return known[dataset]
         base = variants.base_name(dataset)
-        if base == dataset or base not in known:
+        if base == dataset or "dataset" in known.get(base, {"dataset": ""}):
             return {}
         of_other_data = ("published", "note")
         rows = [

@@ -13,7 +13,7 @@ from perturb.errors import PerturbError
 from perturb.models import build, get
 from perturb.models.described import Source
 from perturb.models.heads import head_of, is_of
-from perturb.models.registry import LibraryModel, Option
+from perturb.models.registry import LibraryModel, Model, Option
 from perturb.random import stream
 
 Shape = tuple[int, int, int | None]
@@ -48,10 +48,10 @@ def weights(
         raise PerturbError(f"{path}: these weights do not fit model '{name}': {error}") from None
 
 
-def _file_of(model: object, source: Source, data_root: str | Path | None) -> Path:
+def _file_of(model: Model, source: Source, data_root: str | Path | None) -> Path:
     if source.kind == "published":
         if not isinstance(model, LibraryModel):
-            raise PerturbError(f"nobody published weights of this model: {model}")
+            raise PerturbError(f"nobody published weights of model '{model.name}'.")
         from perturb.models import pretrained
 
         return pretrained.find(model, source.where, data_root)

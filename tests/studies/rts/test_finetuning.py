@@ -44,7 +44,7 @@ def test_runs_find_their_settings_by_data_set_and_model(raw):
     assert (vit.learning_rate, vit.batch_size, vit.weight_decay) == (0.001, 500, 5e-4)
     assert (vit.network, vit.weights, vit.architecture) == ("", "", "vit")
     resnet = settings(config, "cifar100", "resnet18_imagenet", "resnet18_pugd_200")
-    assert (resnet.learning_rate, resnet.checkpoint_every) == (0.01, 10)
+    assert (resnet.learning_rate, resnet.checkpoint_every) == (0.01, 50)
     assert settings(config, "cifar10", "deit", "deit_pugd_200").learning_rate == 0.0005
     # Those that were there before are trained as before.
     assert settings(config, "cifar10", "upanet16", "pugd_400").learning_rate == 0.1
@@ -180,6 +180,11 @@ def test_two_chapters_cannot_train_one_model_on_one_data_set(raw):
         PerturbError, match=r"'digits' and 'again' both train the model cnn on digits"
     ):
         studies.chapters(config)
+
+
+def test_a_chapter_with_a_name_of_its_own_has_no_variants(raw):
+    with pytest.raises(PerturbError, match="no chapter 'finetune_digits_noise-0.2'"):
+        studies.chapter(changed(raw), "finetune_digits_noise-0.2")
 
 
 def test_a_warm_up_as_long_as_the_run_is_refused(raw):
