@@ -183,7 +183,7 @@ def test_two_chapters_cannot_train_one_model_on_one_data_set(raw):
 
 
 def test_a_chapter_with_a_name_of_its_own_has_no_variants(raw):
-    with pytest.raises(PerturbError, match="no chapter 'finetune_digits_noise-0.2'"):
+    with pytest.raises(PerturbError, match=r"no chapter 'finetune_digits_noise-0\.2'"):
         studies.chapter(changed(raw), "finetune_digits_noise-0.2")
 
 
