@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from perturb import bases, code
@@ -22,7 +23,8 @@ from perturb.figures import catalogue
 from perturb.figures.catalogue import Entry
 from perturb.landscape import parts as landscapes
 from perturb.landscape.settings import LandscapeSettings
-from perturb.models import registry as models
+from perturb.models import described
+from perturb.models import registry as registered
 from perturb.planning.cost import Cost
 from perturb.runs import Run
 from perturb.study import Chapter, Measure, Study
@@ -93,10 +95,10 @@ class Comparing:
             specification=self.specification,
             learner=learner,
             uses=uses,
-            entries=lambda run: code.of_model(run.model) | dict(entries(run)),
+            entries=lambda run: code.of_model(run.architecture) | dict(entries(run)),
             chapters=self.chapters,
             variant=self.variant,
-            entry=self.entry,
+            entry=self.entry_of,
             cost=cost,
             with_seeds=self.with_seeds,
             published=self.published,
@@ -113,22 +115,39 @@ class Comparing:
         named = [name.removeprefix(start) for name in config.asked if name.startswith(start)]
         return [dataset for dataset in named if self.entry(config, dataset)]
 
-    def entry(self, config: Config, dataset: str) -> Mapping[str, Any]:
-        """Return the checked entry of a data set; that of its base for a variant without its own.
+    def entry_of(self, config: Config, run: Run) -> Mapping[str, Any]:
+        """Return the entry that says how a run is trained; empty where none does.
 
-        A variant takes no published numbers and no notes over: they are of other data. Empty for a
-        data set that the study does not list.
+        That of a chapter with a name of its own which has the run's data set and model, else that
+        of the data set.
+        """
+        for name, own in entries(self, config).items():
+            if own.get("dataset", name) != name and own["dataset"] == run.dataset:
+                if run.model in self.models_of(own):
+                    return own
+        return self.entry(config, run.dataset)
+
+    def models_of(self, own: Mapping[str, Any]) -> set[str]:
+        """Return the models that the rows of an entry name, and those that it has settings for."""
+        named = {self.model(self.parse(row["method"])) for row in own["methods"]}
+        return {own["model"], *own.get("models", {}), *filter(None, named)}
+
+    def entry(self, config: Config, dataset: str) -> Mapping[str, Any]:
+        """Return the checked entry of a data set, or of a chapter with a name of its own.
+
+        For a variant without its own it is that of its base, without published numbers and notes:
+        they are of other data. Empty for what the study does not list.
         """
         known = entries(self, config)
         if dataset in known:
             return known[dataset]
         base = variants.base_name(dataset)
-        if base == dataset or base not in known:
+        if base == dataset or "dataset" in known.get(base, {"dataset": ""}):
             return {}
         return _of_other_data(known[base])
 
     def resolve(self, config: Config, run: Run) -> TrainSettings:
-        """Return what a run computes: global settings, those of its data set, those of its name.
+        """Return what a run computes: global settings, those of its data set, its model, its name.
 
         Raises PerturbError where the method does not parse or names another model.
         """
@@ -139,16 +158,18 @@ class Comparing:
                 f"method '{run.method}' names the model {named}, its folder the model {run.model}. "
                 f"Ask for .../{run.dataset}/{named}/{run.method}/... or leave the prefix out."
             )
+        entry = self.entry_of(config, run)
+        model = described.get(config.models, run.model)
         settings = spelled_out(config.values["train"])
-        for where, own in self._own_settings(config, run.dataset, parsed):
+        for where, own in self._own_settings(entry, run, parsed):
             self._check_fields(where, own)
             settings |= own
         if self._is_drawn(config, run, parsed):
-            every = self.landscape(config, run.dataset)["checkpoint_every"]
-            settings["checkpoint_every"] = every
+            settings["checkpoint_every"] = _landscape(config, entry)["checkpoint_every"]
         found = self.specification.of(
             settings
             | dict(self.settings(parsed))
+            | _of_model(model)
             | {
                 "study": self.name,
                 "dataset": run.dataset,
@@ -159,18 +180,20 @@ class Comparing:
                 "scale": config.scale,
             }
         )
-        _check_base(found, f"config, train settings of {run}")
+        _check(found, self.epochs(parsed), f"config, train settings of {run}")
         return found
 
     def _own_settings(
-        self, config: Config, dataset: str, parsed: Any
+        self, entry: Mapping[str, Any], run: Run, parsed: Any
     ) -> list[tuple[str, dict[str, Any]]]:
         """Return what goes before the global settings, the last before the others, and where it is.
 
-        That is the data set's `train`, then that of the method's row.
+        That is the data set's `train`, then that of its model, then that of the method's row.
         """
-        entry, where = self.entry(config, dataset), f"{self.name}.datasets.{dataset}"
+        where = f"{self.name}.datasets.{run.dataset}"
         found = [(f"{where}.train", spelled_out(entry.get("train", {})))]
+        if of_model := entry.get("models", {}).get(run.model):
+            found.append((f"{where}.models.{run.model}", spelled_out(of_model)))
         for row in entry.get("methods", ()):
             if "train" in row and self.parse(row["method"]) == parsed:
                 found.append((f"{where}, {row['method']}, train", spelled_out(row["train"])))
@@ -185,15 +208,13 @@ class Comparing:
                     f"{did_you_mean(key, fields)}"
                 )
 
-    def landscape(self, config: Config, dataset: str) -> dict[str, Any]:
-        """Return the global settings of landscapes with the data set's own over them."""
-        return {**config.values["landscape"], **self.entry(config, dataset).get("landscape", {})}
-
     def _is_drawn(self, config: Config, run: Run, parsed: Any) -> bool:
         """Whether the results section has a landscape, and so a trajectory, of this run."""
-        own, drawn = self.entry(config, run.dataset), self.landscape(config, run.dataset)
-        named = self.model(parsed) or own.get("model", "")
-        if not own or run.model != named or run.seed not in drawn["seeds"]:
+        own = self.entry_of(config, run)
+        drawn = _landscape(config, own)
+        if not own or run.seed not in drawn["seeds"]:
+            return False
+        if run.model != (self.model(parsed) or own["model"]):
             return False
         return parsed in [self.parse(name) for name in drawn.get("methods", [])]
 
@@ -206,13 +227,13 @@ class Comparing:
                 f"(config/studies/{self.name}.yaml).{did_you_mean(dataset, entries(self, config))}"
             )
         seeds = own.get("seeds", config.values["seeds"])
-        drawn = self.landscape(config, dataset)
+        drawn = _landscape(config, own)
         train = config.values["train"] | own.get("train", {})
         return Plan(
             study=self.name,
             title=own.get("title", config.section(self.name)["title"]),
             chapter=self.chapter_name(dataset),
-            dataset=dataset,
+            dataset=own.get("dataset", dataset),
             model=own["model"],
             rows=tuple(self._row(row, own, seeds) for row in own["methods"]),
             sections=self.sections,
@@ -221,7 +242,7 @@ class Comparing:
             measure=self.measure,
             scale=config.scale,
             partial_data=config.values.get("partial_data", False)
-            and registry.may_be_partial(dataset),
+            and registry.may_be_partial(own.get("dataset", dataset)),
             protocol=train.get("protocol", "from400"),
             equivalence_margin=config.values.get("equivalence_margin", 0.5),
             sgd=own.get("sgd", ""),
@@ -251,12 +272,13 @@ class Comparing:
         )
 
     def chapter(self, config: Config, dataset: str) -> Chapter:
-        """Return the chapter of a data set."""
-        plan, drawn = self.plan(config, dataset), self.landscape(config, dataset)
+        """Return the chapter of a data set, or of an entry with a name of its own."""
+        own, plan = self.entry(config, dataset), self.plan(config, dataset)
+        drawn = _landscape(config, own)
         records = [run.record for run in plan.runs()]
         models_of = {row.method: row.model or plan.model for row in plan.rows}
         shown = [
-            Run(dataset, models_of[method], method, seed)
+            Run(plan.dataset, models_of[method], method, seed)
             for method in drawn.get("methods", ())
             for seed in drawn["seeds"]
         ]
@@ -264,7 +286,7 @@ class Comparing:
         return Chapter(
             study=self.name,
             name=plan.chapter,
-            title=f"{dataset}, {plan.model}",
+            title=own.get("title") or f"{dataset}, {plan.model}",
             asked=plan.chapter in config.asked,
             measure=plan.measure,
             runs=plan.runs(),
@@ -282,11 +304,13 @@ class Comparing:
     def chapters(self, config: Config) -> list[Chapter]:
         """Return a chapter for each data set, after that of the ranking over those asked for.
 
-        A variant that is asked for by name is one of them.
+        A variant that is asked for by name is one of them. A chapter with a name of its own, a
+        second one on its data set, is not ranked.
         """
         asked = self._datasets_asked(config)
         names = dict.fromkeys([*entries(self, config), *asked])
         found = [self.chapter(config, dataset) for dataset in names]
+        asked = [one for one in asked if "dataset" not in self.entry(config, one)]
         plans = [self.plan(config, name) for name in asked]
         if len(plans) < 2 or len(_in_common(plans)) < 2:
             return found
@@ -341,7 +365,7 @@ class Comparing:
         ]
         drawn = found["landscape"]
         if drawn:
-            needed = set(self.landscape(config, chapter.name)["seeds"])
+            needed = set(_landscape(config, found)["seeds"])
             methods = drawn.get("methods", [])
             chosen = [method for method in methods if needed <= set(seeds.get(method, ()))]
             own["landscape"] = {**drawn, "methods": chosen}
@@ -350,7 +374,7 @@ class Comparing:
     def published(self, config: Config) -> list[tuple[str, str, float]]:
         """Return the numbers published for its methods: (data set, method, number)."""
         return [
-            (dataset, row["method"], row["published"])
+            (own.get("dataset", dataset), row["method"], row["published"])
             for dataset, own in config.section(self.name).get("datasets", {}).items()
             for row in own.get("methods", ())
             if row.get("published") is not None
@@ -366,8 +390,27 @@ def _in_common(plans: Sequence[Plan]) -> set[str]:
     return set.intersection(*({row.across or row.method for row in plan.rows} for plan in plans))
 
 
-def _check_base(settings: TrainSettings, where: str) -> None:
-    """Raise PerturbError where the base optimiser does not take these settings."""
+def _landscape(config: Config, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the global settings of landscapes with an entry's own over them."""
+    return {**config.values["landscape"], **own.get("landscape", {})}
+
+
+def _of_model(model: described.Described) -> dict[str, Any]:
+    """Return the settings that say what a model is, where its name alone does not."""
+    source = model.source
+    if source.kind == "file":
+        source = described.Source("file", Path(source.where).name)  # it may lie anywhere
+    known = registered.MODELS.get(model.name)
+    by_default = "published" if known and known.pretrained else "random"
+    return {
+        "network": "" if model.network == model.name else model.network,
+        "network_options": sorted(model.options.items()),
+        "weights": "" if str(source) == by_default else str(source),
+    }
+
+
+def _check(settings: TrainSettings, epochs: int, where: str) -> None:
+    """Raise PerturbError where settings do not fit each other, or the base optimiser."""
     names = ("momentum", "nesterov", "betas", "eps")
     try:
         given = bases.complete(settings.base, {name: getattr(settings, name) for name in names})
@@ -375,6 +418,11 @@ def _check_base(settings: TrainSettings, where: str) -> None:
         bases.check(settings.base, given | steps)
     except PerturbError as error:
         raise PerturbError(f"{where}: {error}") from None
+    if settings.warmup_epochs and settings.warmup_epochs >= epochs:
+        raise PerturbError(
+            f"{where}: warmup_epochs is {settings.warmup_epochs}, and the run has {epochs} epochs. "
+            "Leave at least one epoch for the cosine."
+        )
 
 
 @lru_cache
@@ -385,7 +433,18 @@ def entries(study: Comparing, config: Config) -> dict[str, dict[str, Any]]:
     and for a reference or a landscape of a method that is not listed.
     """
     known = config.section(study.name).get("datasets", {})
-    return {dataset: _checked(study, known, dataset) for dataset in known}
+    found = {dataset: _checked(study, known, dataset) for dataset in known}
+    trained: dict[tuple[str, str], str] = {}
+    for name, own in found.items():
+        for model in study.models_of(own) if "dataset" in own else {own["model"]}:
+            other = trained.setdefault((own.get("dataset", name), model), name)
+            if other != name:
+                raise PerturbError(
+                    f"config, {study.name}.datasets: '{other}' and '{name}' both train the model "
+                    f"{model} on {own.get('dataset', name)}, and a run finds its settings by these "
+                    "two. Describe the model under a further name under `models`, and use that."
+                )
+    return found
 
 
 # What is said of a method on one data set, and not taken over for another.
@@ -420,8 +479,10 @@ def _checked(study: Comparing, known: Mapping[str, Any], dataset: str) -> dict[s
         raise PerturbError(
             f"{where}: missing key '{sorted(missing)[0]}'. config/schema.yaml says what it means."
         )
+    if "models" in found:
+        found["models"] = {described.canonical(k): v for k, v in found["models"].items()}
+    found["model"] = described.canonical(found["model"])
     try:
-        models.get(found["model"])
         names = _Names.of(study, found)
         found["methods"] = [
             {**row, "method": name}

@@ -51,6 +51,11 @@ class Config:
         return self.values.get(study, {})
 
     @property
+    def models(self) -> dict[str, Any]:
+        """The models that the configuration describes, by name (`perturb.models.described`)."""
+        return self.values.get("models", {})
+
+    @property
     def asked(self) -> tuple[str, ...]:
         """The chapters of the results section, each once, in the configuration's order."""
         return tuple(dict.fromkeys(str(name) for name in self.values["chapters"]))

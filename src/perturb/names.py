@@ -19,6 +19,7 @@ from typing import Any
 from perturb.errors import PerturbError, closest, did_you_mean
 from perturb.limits import LARGEST_FLOAT
 from perturb.methods import Method, Schedule, Timing
+from perturb.models.described import PATTERN as DESCRIBED_MODEL
 from perturb.models.registry import MODELS
 
 __all__ = ["Method", "Schedule", "Timing", "format", "parse", "rules", "second_passes"]
@@ -309,7 +310,8 @@ def _check_count(name: str, value: float) -> None:
 def _method(text: str) -> Method:
     parts = _Parts(text)
     model = None
-    if parts.peek() in MODEL_PREFIXES:
+    described = parts.left() > 1 and re.fullmatch(DESCRIBED_MODEL, parts.peek())
+    if described or parts.peek() in MODEL_PREFIXES:
         model, parts.at = parts.peek(), 1
     head = parts.peek()
     pugd = re.fullmatch(r"pugd(r|s|rs|t)?", head)

@@ -19,6 +19,7 @@ from perturb.data import image_sizes, registry, variants
 from perturb.data.image_folder import ImageFolder
 from perturb.errors import PerturbError, did_you_mean
 from perturb.limits import FEW_TEST_IMAGES, LARGEST_INTEGER
+from perturb.models import described
 from perturb.models import registry as models
 from perturb.names import MAX_LENGTH
 from perturb.planning.sizes import shape_of
@@ -91,8 +92,9 @@ def _check_name(name: str, where: str) -> None:
 
 def _check_described(config: Config, name: str) -> None:
     """Raise PerturbError where a folder of images is asked for and nothing is compared on it."""
-    described = any(study.entry(config, name) for study in studies.every())
-    if name in config.values.get("image_folders", {}) and not described:
+    any_run = Run(name, "", "", 0)
+    is_described = any(study.entry(config, any_run) for study in studies.every())
+    if name in config.values.get("image_folders", {}) and not is_described:
         raise PerturbError(
             f"config, chapters: '{name}' is a folder of images, and nothing says what is compared "
             f"on it. Write `rts: {{datasets: {{{name}: {{model: cnn, epochs: 5, methods: [sgd, "
@@ -147,7 +149,7 @@ def _check_data(config: Config, results: Path, run: TrainSettings) -> None:
     elif not prepared and registry.shape(run.dataset) is None:
         return  # its size is told when it is prepared
     shape = shape_of(run.dataset, results, config)
-    model = models.get(run.model)
+    model = models.get(described.get(config.models, run.model).network)
     try:
         model.check(shape.num_classes, shape.image_size, shape.channels)
     except PerturbError as error:
@@ -174,10 +176,13 @@ def check_trajectory(run: Run, epochs: int, every: int) -> None:
 def remarks(config: Config) -> list[str]:
     """Return what a user may not expect of the chapters asked for: settings that do not hold."""
     found = []
-    for study, dataset in dict.fromkeys(
-        (chapter.study, run.dataset) for chapter in studies.asked(config) for run in chapter.runs
-    ):
-        own = spelled_out(studies.get(study).entry(config, dataset).get("train", {}))
+    asked = {
+        (chapter.study, run.dataset): run
+        for chapter in studies.asked(config)
+        for run in reversed(chapter.runs)
+    }
+    for (study, dataset), run in asked.items():
+        own = spelled_out(studies.get(study).entry(config, run).get("train", {}))
         defaults = _defaults(studies.get(study).specification)
         for key, given in spelled_out(config.values["train"]).items():
             changed = given != defaults.get(key, given)

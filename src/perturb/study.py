@@ -193,7 +193,7 @@ class Study:
         rule: the rule that makes its runs.
         variant: the chapter of a name that the configuration does not list, such as a data set
             with label noise, or None.
-        entry: what the configuration says of a data set in this study; `landscape` in it goes
+        entry: what the configuration says of a run's data set in this study; `landscape` in it goes
             before the global settings of landscapes.
         published: numbers published for its runs, for audits: (data set, method, number).
         outside_grammar: names of result files that no method name can express, for audits.
@@ -218,7 +218,7 @@ class Study:
     job: str = "perturb.train.run:run"
     rule: str = "train"
     variant: Callable[[Config, str], Chapter | None] = lambda config, name: None
-    entry: Callable[[Config, str], Mapping[str, Any]] = lambda config, dataset: {}
+    entry: Callable[[Config, Run], Mapping[str, Any]] = lambda config, run: {}
     published: Callable[[Config], Sequence[tuple[str, str, float]]] = lambda config: ()
     outside_grammar: Callable[[Config], Sequence[str]] = lambda config: ()
 

@@ -30,9 +30,10 @@ from perturb.jobs.packs import Packs
 from perturb.jobs.scripting import failures
 from perturb.jobs.store import store_folder
 from perturb.landscape.settings import USED_BY, LandscapeSettings
-from perturb.models import registry as models
+from perturb.models import described
+from perturb.models.described import Described, Source
 from perturb.planning.here import check_here
-from perturb.runs import Run, Specification
+from perturb.runs import LAST, Run, Specification
 from perturb.study import Chapter, Part
 
 TABLE_KINDS = ("csv", "md", "tex", "html", "provenance.csv", "sha256")
@@ -150,7 +151,52 @@ class Workflow:
 
     def model(self, name: str) -> str:
         """Return `name`; PerturbError where no model is called so."""
-        return models.get(name).name
+        found = self.described(name).name
+        if found != name:
+            raise PerturbError(
+                f"model '{name}' is called '{found}' in the names of folders. Use that name."
+            )
+        return found
+
+    def described(self, name: str) -> Described:
+        """Return what a model is: its network, and where its weights come from."""
+        return described.get(self.config.models, name)
+
+    def network(self, name: str) -> str:
+        """Return what a model is, as text: a change of it makes its initial weights again.
+
+        Of a file that weights come from it has the hash, not the path.
+        """
+        found = self.described(self.model(name))
+        if found.source.kind == "file":
+            path = Path(found.source.where)
+            content = self.contents.sha256(path.parent, [path]) if path.is_file() else "missing"
+            found = replace(found, source=Source("file", content))
+        return found.to_json()
+
+    def source(self, model: str, seed: int) -> list[str]:
+        """Return the files that a model's initial weights are made from, which rules make.
+
+        The record and the last weights of the run that it starts from; none elsewhere.
+        PerturbError where it would start from itself, or from what is no run.
+        """
+        found = self.described(model).source
+        if found.kind != "run":
+            return []
+        run = Run.of_folder(found.run(seed))
+        self.model(run.model)
+        name = self._resolved(run).method
+        if run.model == model or name != run.method:
+            right = "another model's run" if run.model == model else f"'{name}'"
+            raise PerturbError(
+                f"config, models.{model}: its weights are from run {run}; name {right} there."
+            )
+        return [self.file(run.record), self.file(run.file(LAST))]
+
+    def path_of_weights(self, model: str) -> str:
+        """Return the path of the file that a model's weights are from, "" where it has none."""
+        found = self.described(model).source
+        return found.where if found.kind == "file" else ""
 
     @cache  # noqa: B019
     def _resolved(self, run: Run) -> Specification:
@@ -192,7 +238,8 @@ class Workflow:
 
     def code_of_model(self, script: str, model: str) -> str:
         """Return a hash of the modules that a script and one model use."""
-        return self.code_of(script) + code.digest(code.of_model(self.model(model)))
+        network = self.described(self.model(model)).network
+        return self.code_of(script) + code.digest(code.of_model(network))
 
     def code_of_data(self, script: str, dataset: str) -> str:
         """Return a hash of the modules that prepare a data set: of the readers, its own only."""
@@ -205,7 +252,7 @@ class Workflow:
         if kind == "trajectory":
             every = getattr(self._resolved(run), "checkpoint_every", 0)
             preflight.check_trajectory(run, study.epochs(run.method), every)
-        own = study.entry(self.config, run.dataset).get("landscape", {})
+        own = study.entry(self.config, run).get("landscape", {})
         return LandscapeSettings.of({**self.config.values["landscape"], **own}).to_json(*names)
 
     def file(self, path: str) -> str:

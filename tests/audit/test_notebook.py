@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from perturb.audit import formats
-from perturb.names import format
+from perturb.audit import formats, words
+from perturb.audit.held import held
+from perturb.names import format, parse
 
 
 def found(audit, kind):
@@ -106,5 +107,39 @@ def test_the_headline_claims_are_noise(notebook):
 
 
 def test_the_studys_published_numbers_are_those_of_the_files(notebook):
-    assert len(notebook.published) == 13
+    assert len(notebook.published) == 21
     assert all(row.agrees for row in notebook.published)
+
+
+def test_fine_tuning_files_that_are_one_configuration_under_two_names(notebook):
+    """cos ran at B, sin at b, icos at 1/B, isin at 1/b: the schedules were never advanced."""
+    groups = {
+        (one.model, one.run): {file.name for file in one.files}
+        for one in notebook.alike
+        if one.model != "upanet16"
+    }
+    assert groups == {
+        ("deit", "pugdr_const_0.5_200"): {"deit_pugdr_icos2_0.01_200", "deit_pugdr_icos2_0.1_200"},
+        ("resnet18", "pugdr_const_2_100"): {
+            "resnet18_pugdr_isin1_0.5_100",
+            "resnet18_pugdr_isin2_0.5_100",
+        },
+        ("vit", "pugd_200"): {"vit_pugd_200", "vit_pugdr_icos1_0.5_200"},
+        ("vit", "pugdr_const_0.5_200"): {"vit_pugdr_icos2_0.01_200", "vit_pugdr_icos2_0.1_200"},
+    }
+    rows = {row[1]: row for row in words.alike_table(notebook).rows if "vit" in row[0]}
+    assert rows["pugdr_const_0.5_200"][3:] == ("96.62 96.60", "0.02", "0.07")
+    assert "resnet18, vit, deit count as constants" in words.held_sentence(notebook)
+
+
+def test_a_schedule_that_was_held_is_its_first_value():
+    for name, run in {
+        "pugdr_cos1.5_0.5_200": "pugdr_const_1.5_200",
+        "pugdr_sin2_1.5_200": "pugdr_const_1.5_200",
+        "pugdr_icos2_0.01_200": "pugdr_const_0.5_200",
+        "pugdr_isin2_0.01_200": "pugdr_const_100_200",
+        "pugdr_icos1_0.5_200": "pugd_200",
+        "pugd_200": "pugd_200",
+        "pugdrs_isin1_1_cos3_0_200": "pugds_const_3_200",
+    }.items():
+        assert format(held(parse(name))) == run

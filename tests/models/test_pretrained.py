@@ -1,195 +1,241 @@
+"""Weights that somebody made: where they are looked for, and what of them a network takes."""
+
 import hashlib
 import socket
-import urllib.error
 
 import pytest
+import timm
 import torch
 import torchvision
+from safetensors.torch import save_file
 
-import perturb.models
+from perturb import models
 from perturb.errors import PerturbError
 from perturb.models import pretrained
+from perturb.models.described import Source
+
+# ViT-B/16's width cut down: all its names, and the same resampling of patches and positions.
+NARROW = {"embed_dim": 24, "depth": 2, "num_heads": 2}
+VIT = "vit_base_patch16_224"
 
 
-@pytest.fixture
-def narrow_vit(monkeypatch):
-    """ViT-B/16 at width 24 in torchvision's place: all its names, a thousandth of its weights."""
+@pytest.fixture(autouse=True)
+def offline(monkeypatch, tmp_path):
+    """No cache of this machine is seen, and any use of a network fails the test."""
 
-    def build(image_size=224):
-        return torchvision.models.VisionTransformer(image_size, 16, 12, 2, 24, 96)
+    def refuse(*arguments, **options):
+        raise AssertionError("a network was asked")
 
-    monkeypatch.setattr(torchvision.models, "vit_b_16", build)
-    generator = torch.Generator().manual_seed(0)
-    return {
-        name: torch.randn(tensor.shape, generator=generator) / 3
-        for name, tensor in build().state_dict().items()
-    }
-
-
-def timm_names():
-    """Every name in the official DeiT-B/16 checkpoint, written as timm's modules nest."""
-    both = ("weight", "bias")
-    names = ["cls_token", "pos_embed", *(f"patch_embed.proj.{p}" for p in both)]
-    for i in range(12):
-        for module in ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"):
-            names += [f"blocks.{i}.{module}.{p}" for p in both]
-    return names + [f"{module}.{p}" for module in ("norm", "head") for p in both]
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    for name in ("HF_HUB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
 
 
-def write_published(folder, name, weights, monkeypatch):
-    """Write a checkpoint under a published name of its own hash, and point the registry to it."""
-    folder.mkdir()
-    torch.save(weights, folder / "file")
-    prefix = hashlib.sha256((folder / "file").read_bytes()).hexdigest()[:8]
-    published = pretrained.Published(
-        f"https://weights.invalid/{name}-{prefix}.pth", pretrained.PUBLISHED[name].timm_names
-    )
-    (folder / "file").rename(folder / published.file_name)
-    monkeypatch.setitem(pretrained.PUBLISHED, name, published)
-    return folder / published.file_name
+def published_vit(seed=0, classes=1000):
+    """A checkpoint as timm publishes it: 224 pixels, patches of 16, random weights."""
+    torch.manual_seed(seed)
+    return timm.create_model(VIT, num_classes=classes, **NARROW)
 
 
-def test_timm_names_map_one_to_one():
-    with torch.device("meta"):
-        own = torchvision.models.vit_b_16().state_dict()
-    names = [pretrained.torchvision_name(name) for name in timm_names()]
-    assert len(set(names)) == len(names) == 152
-    assert set(names) == set(own)
-    assert pretrained.torchvision_name("blocks.7.attn.qkv.bias") == (
-        "encoder.layers.encoder_layer_7.self_attention.in_proj_bias"
-    )
-    assert pretrained.torchvision_name("blocks.11.mlp.fc2.weight") == (
-        "encoder.layers.encoder_layer_11.mlp.3.weight"
+def save(network, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
+    return path
+
+
+def start(path, name="vit", **options):
+    return models.initial_weights(
+        name, 10, 32, 3, 0, options=NARROW | options, source=Source("file", str(path))
     )
 
 
-@pytest.mark.parametrize("name", ["dist_token", "head_dist.weight", "blocks.0.ls1.gamma"])
-def test_a_name_outside_a_vit_is_an_error(name):
-    with pytest.raises(PerturbError, match=name):
-        pretrained.torchvision_name(name)
+def test_a_224_16_checkpoint_fits_the_32_8_model_with_only_the_head_new(tmp_path):
+    path = save(published_vit(), tmp_path / "vit.safetensors")
+    weights = start(path)
+    fresh = models.initial_weights("vit", 10, 32, options=NARROW, source=Source("random"))
+    overlay = {"file": str(path)}
+    timms = timm.create_model(
+        VIT,
+        True,
+        img_size=32,
+        patch_size=8,
+        num_classes=10,
+        pretrained_cfg_overlay=overlay,
+        **NARROW,
+    )
+    assert {
+        name for name, tensor in timms.state_dict().items() if not tensor.equal(weights[name])
+    } == {"head.weight"}
+    for name in ("head.weight", "head.bias"):
+        assert weights[name].equal(fresh[name])
+    assert weights["pos_embed"].shape == (1, 17, 24)
 
-
-def test_timm_attention_block_gives_the_same_numbers():
-    """timm's own arithmetic for a block, on a checkpoint's names, equals torchvision's module."""
-    torch.manual_seed(0)
-    width, heads, tokens = 24, 2, 5
-    layer = torchvision.models.vision_transformer.EncoderBlock(
-        heads, width, 4 * width, 0.0, 0.0, norm_layer=lambda d: torch.nn.LayerNorm(d, eps=1e-6)
-    ).eval()
-    prefix = "encoder.layers.encoder_layer_0."
-    own = layer.state_dict()
-    timm = {
-        name: torch.randn(own[pretrained.torchvision_name(name).removeprefix(prefix)].shape) / 3
-        for name in timm_names()
-        if name.startswith("blocks.0.")
-    }
-    mapped = pretrained.from_timm(timm)
-    layer.load_state_dict({k.removeprefix(prefix): v for k, v in mapped.items()})
-
-    def part(name, x):
-        return torch.nn.functional.linear(
-            x, timm[f"blocks.0.{name}.weight"], timm[f"blocks.0.{name}.bias"]
-        )
-
-    def norm(name, x):
-        return torch.nn.functional.layer_norm(
-            x, (width,), timm[f"blocks.0.{name}.weight"], timm[f"blocks.0.{name}.bias"], 1e-6
-        )
-
-    x = torch.randn(3, tokens, width)
-    qkv = part("attn.qkv", norm("norm1", x)).reshape(3, tokens, 3, heads, width // heads)
-    q, k, v = qkv.permute(2, 0, 3, 1, 4)
-    attention = (q @ k.transpose(-2, -1) * (width // heads) ** -0.5).softmax(dim=-1)
-    y = x + part("attn.proj", (attention @ v).transpose(1, 2).reshape(3, tokens, width))
-    expected = y + part("mlp.fc2", torch.nn.functional.gelu(part("mlp.fc1", norm("norm2", y))))
-    torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_deit_starts_from_its_checkpoint_under_a_fresh_head(tmp_path, monkeypatch, narrow_vit):
-    back = {pretrained.torchvision_name(name): name for name in timm_names()}
-    checkpoint = {"model": {back[name]: tensor for name, tensor in narrow_vit.items()}}
-    write_published(tmp_path / "weights", "deit", checkpoint, monkeypatch)
-    weights = perturb.models.initial_weights("deit", 10, 32, seed=0, data_root=tmp_path)
-    head = {"network.heads.head.weight", "network.heads.head.bias"}
-    for name, tensor in narrow_vit.items():
-        if f"network.{name}" not in head:
-            assert torch.equal(weights[f"network.{name}"], tensor), name
-    assert set(weights) == {f"network.{name}" for name in narrow_vit}
-    assert weights["network.heads.head.weight"].shape == (10, 24)
-    assert weights["network.heads.head.weight"].abs().sum() > 0
-
-    model = perturb.models.build("deit", 10, 32).eval()
-    model.load_state_dict(weights)
-    images = torch.rand(2, 1, 32, 32)
+    network = models.build("vit", 10, 32, options=NARROW)
+    network.load_state_dict(weights)
+    images = torch.rand(3, 3, 32, 32)
     with torch.no_grad():
-        logits = model(images)
-        resized = torch.nn.functional.interpolate(images, (224, 224), mode="bilinear")
-        torch.testing.assert_close(logits, model.network(resized.repeat(1, 3, 1, 1)))
-    assert logits.isfinite().all()
-    assert not torch.allclose(logits[0], logits[1])
+        own, theirs = (one.eval().forward_features(images) for one in (network, timms))
+    assert own.equal(theirs) and own.abs().sum() > 0
 
 
-@pytest.mark.parametrize("name", ["vit", "deit"])
-def test_vit_has_the_published_size(name):
-    """86,567,656 parameters with 1000 classes."""
-    with torch.device("meta"):
-        model = perturb.models.build(name, 10, 32)
-    assert sum(p.numel() for p in model.parameters()) == 86_567_656 - 769 * 990
+def test_a_checkpoint_of_a_run_at_another_size_and_in_grey_fits_too(tmp_path):
+    weights = start(save(published_vit(), tmp_path / "vit.safetensors"))
+    save_file(weights, tmp_path / "last.safetensors")
+    grey = models.initial_weights(
+        "vit",
+        4,
+        16,
+        1,
+        0,
+        options=NARROW,
+        source=Source("file", str(tmp_path / "last.safetensors")),
+    )
+    assert grey["patch_embed.proj.weight"].shape == (24, 1, 8, 8)
+    torch.testing.assert_close(
+        grey["patch_embed.proj.weight"], weights["patch_embed.proj.weight"].sum(1, keepdim=True)
+    )
+    assert grey["pos_embed"].shape == (1, 5, 24) and grey["head.weight"].shape == (4, 24)
 
 
-def test_resnet18_takes_a_checkpoint_without_batch_counters(tmp_path, monkeypatch):
-    published = torchvision.models.resnet18().state_dict()
-    published = {k: v + 1 for k, v in published.items() if not k.endswith("batches_tracked")}
-    write_published(tmp_path / "weights", "resnet18_imagenet", published, monkeypatch)
-    first, second, other = (
-        perturb.models.initial_weights("resnet18_imagenet", 7, 32, seed=seed, data_root=tmp_path)
+@pytest.mark.parametrize("classes", [0, 10, 21])
+def test_the_head_is_new_whatever_classes_the_checkpoint_had(tmp_path, classes):
+    weights = start(save(published_vit(classes=classes), tmp_path / "vit.safetensors"))
+    fresh = models.initial_weights("vit", 10, 32, options=NARROW, source=Source("random"))
+    assert weights["head.weight"].equal(fresh["head.weight"])
+    assert not weights["blocks.0.attn.qkv.weight"].equal(fresh["blocks.0.attn.qkv.weight"])
+
+
+def test_a_checkpoint_that_does_not_fit_is_one_message_with_the_first_differences(tmp_path):
+    state = published_vit().state_dict()
+    state = {name: tensor for name, tensor in state.items() if not name.startswith("blocks.1.")}
+    path = tmp_path / "cut.pth"
+    torch.save({"model": state | {"extra": torch.zeros(2)}, "epoch": 3}, path)
+    with pytest.raises(PerturbError) as error:
+        start(path)
+    text = str(error.value)
+    assert "cut.pth: these weights do not fit model 'vit'" in text
+    assert "blocks.1.norm1.weight is missing" in text and "and 10 more" in text
+    assert len(text) < 400
+
+
+def test_another_networks_weights_are_told_by_name_and_shape(tmp_path):
+    other = models.initial_weights("cnn", 10, 8, 3)
+    path = tmp_path / "other.safetensors"
+    save_file(other, path)
+    with pytest.raises(
+        PerturbError, match=r"0\.weight is \(24, 3, 3, 3\), the model's \(24, 1, 3, 3\)"
+    ):
+        models.initial_weights("cnn", 10, 8, 1, source=Source("file", str(path)))
+    with pytest.raises(PerturbError, match=r"stem\.0\.weight is missing.*more"):
+        models.initial_weights("resnet18", 10, 32, source=Source("file", str(path)))
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04 cut off"])
+def test_a_damaged_file_is_named(tmp_path, content):
+    path = tmp_path / "broken.pth"
+    path.write_bytes(content)
+    with pytest.raises(PerturbError, match=r"broken\.pth: no file of weights, or a damaged one"):
+        models.initial_weights("cnn", 10, 8, source=Source("file", str(path)))
+
+
+def test_a_file_that_is_not_there_and_one_that_holds_no_weights(tmp_path):
+    with pytest.raises(PerturbError, match="gone: no such file of weights"):
+        models.initial_weights("cnn", 10, 8, source=Source("file", str(tmp_path / "gone")))
+    torch.save({"lr": 0.1}, tmp_path / "log.pth")
+    with pytest.raises(PerturbError, match="not the weights of a network: it holds lr"):
+        models.initial_weights("cnn", 10, 8, source=Source("file", str(tmp_path / "log.pth")))
+
+
+def in_hub_cache(home, repository, content):
+    """Lay a file out as the hub's client does: a blob called by its hash, and a link to it."""
+    folder = home / "hub" / f"models--{repository.replace('/', '--')}"
+    blob = folder / "blobs" / hashlib.sha256(content).hexdigest()
+    link = folder / "snapshots" / "c0ffee" / "model.safetensors"
+    for path in (blob, link, folder / "refs" / "main"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    blob.write_bytes(content)
+    (folder / "refs" / "main").write_text("c0ffee")
+    link.symlink_to(blob)
+    return blob
+
+
+def test_the_hubs_cache_is_found_without_a_network(tmp_path):
+    content = save(published_vit(), tmp_path / "vit.safetensors").read_bytes()
+    label = "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k"
+    blob = in_hub_cache(tmp_path / "huggingface", label, content)
+    found = pretrained.find(models.get("vit"), data_root=tmp_path / "nowhere")
+    assert found.resolve() == blob
+    weights = models.initial_weights("vit", 10, 32, options=NARROW, data_root=tmp_path / "nowhere")
+    assert weights["blocks.0.attn.qkv.weight"].equal(
+        published_vit().state_dict()["blocks.0.attn.qkv.weight"]
+    )
+    blob.write_bytes(content[:-1])
+    with pytest.raises(PerturbError, match="damaged, its sha256 should begin with"):
+        pretrained.find(models.get("vit"))
+
+
+def test_the_data_root_comes_before_the_cache(tmp_path):
+    name = "deit_base_patch16_224.fb_in1k.safetensors"
+    path = save(published_vit(1), tmp_path / "data" / "weights" / name)
+    in_hub_cache(tmp_path / "huggingface", "timm/deit_base_patch16_224.fb_in1k", b"other")
+    assert pretrained.find(models.get("deit"), data_root=tmp_path / "data") == path
+
+
+def test_no_weights_is_one_message_that_says_all(tmp_path):
+    with pytest.raises(PerturbError) as error:
+        pretrained.find(models.get("vit"), data_root=tmp_path / "data")
+    label = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
+    for part in (
+        f"{label}.safetensors in {tmp_path / 'data' / 'weights'}",
+        "346 MB",
+        "HF_HOME",
+        str(tmp_path / "huggingface" / "hub"),
+        f"https://huggingface.co/timm/{label}/resolve/main/model.safetensors",
+        f"hf download timm/{label} model.safetensors",
+        "nothing is downloaded unasked",
+    ):
+        assert part in str(error.value)
+    with pytest.raises(
+        PerturbError, match=r"resnet18-f37072fd\.pth in .*45 MB|45 MB.*f37072fd\.pth"
+    ):
+        models.initial_weights("resnet18_imagenet", 10, 32, data_root=tmp_path)
+
+
+def test_torchvisions_file_is_verified_and_loaded_under_a_fresh_head(tmp_path):
+    state = torchvision.models.resnet18().state_dict()
+    # As old checkpoints are.
+    state = {k: v + 1 for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    path = tmp_path / "weights" / "resnet18-f37072fd.pth"
+    path.parent.mkdir()
+    torch.save(state, path)
+    with pytest.raises(PerturbError, match="should begin with f37072fd"):
+        models.initial_weights("resnet18_imagenet", 7, 32, data_root=tmp_path)
+    source = Source("file", str(path))
+    first, again, other = (
+        models.initial_weights("resnet18_imagenet", 7, 32, seed=seed, source=source)
         for seed in (0, 0, 1)
     )
-    assert torch.equal(first["network.conv1.weight"], published["conv1.weight"])
-    assert torch.equal(first["network.bn1.running_mean"], published["bn1.running_mean"])
+    assert first["network.conv1.weight"].equal(state["conv1.weight"])
+    assert first["network.bn1.running_mean"].equal(state["bn1.running_mean"])
     assert first["network.fc.weight"].shape == (7, 512)
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not torch.equal(first["network.fc.weight"], other["network.fc.weight"])
+    assert first["network.fc.weight"].equal(again["network.fc.weight"])
+    assert not first["network.fc.weight"].equal(other["network.fc.weight"])
 
 
-def test_official_files():
-    for name, published in pretrained.PUBLISHED.items():
-        assert published.url.startswith("https://"), name
-        assert len(published.sha256_prefix) == 8
-        assert int(published.sha256_prefix, 16)
-    assert pretrained.PUBLISHED["resnet18_imagenet"].url == (
-        torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
-    )
-    assert pretrained.PUBLISHED["vit"].url == torchvision.models.ViT_B_16_Weights.IMAGENET1K_V1.url
-
-
-def test_no_file_and_no_network_is_one_message(tmp_path, monkeypatch):
-    timeouts = []
-
-    def refuse(*args, **kwargs):
-        timeouts.append(socket.getdefaulttimeout())
-        raise urllib.error.URLError("no network")
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
-    with pytest.raises(PerturbError) as raised:
-        pretrained.find("vit", tmp_path)
-    message = str(raised.value)
-    for part in ("vit_b_16-c867db91.pth", str(tmp_path / "weights"), "c867db91", "no network"):
-        assert part in message
-    assert timeouts == [pretrained.TIMEOUT_SECONDS]
-    assert socket.getdefaulttimeout() is None
-
-
-def test_a_damaged_file_is_named_with_both_hashes(tmp_path):
-    (tmp_path / "weights").mkdir()
-    path = tmp_path / "weights" / "resnet18-f37072fd.pth"
-    path.write_bytes(b"half a download")
-    with pytest.raises(PerturbError) as raised:
-        pretrained.find("resnet18_imagenet", tmp_path)
-    for part in (str(path), "f37072fd", hashlib.sha256(b"half a download").hexdigest()):
-        assert part in str(raised.value)
-
-
-def test_a_model_without_published_weights():
-    with pytest.raises(PerturbError, match="has no published weights"):
-        pretrained.find("cnn")
+def test_the_published_weights_are_the_libraries_own():
+    vit, deit = (pretrained.published(models.get(name)) for name in ("vit", "deit"))
+    assert vit.label == "vit_base_patch16_224.augreg2_in21k_ft_in1k"
+    assert deit.label == "deit_base_patch16_224.fb_in1k"
+    assert "deit_base_patch16_224-b5f2ef4d.pth" in deit.files
+    other = pretrained.published(models.get("vit"), "augreg_in21k_ft_in1k")
+    assert other.hub[0] == "timm/vit_base_patch16_224.augreg_in21k_ft_in1k"
+    with pytest.raises(
+        PerturbError, match=r"timm knows no published weights of tag 'augreg3'.*augreg"
+    ):
+        pretrained.published(models.get("vit"), "augreg3")
+    weights = torchvision.models.MobileNet_V3_Small_Weights.DEFAULT
+    found = pretrained.published(models.get("torchvision:mobilenet_v3_small"))
+    assert (found.url, found.megabytes) == (weights.url, 10)

@@ -93,6 +93,16 @@ def data_root(wildcards, resources):
     return CONFIG.values["data_root"]
 
 
+def path_of_weights(wildcards, resources):
+    """Return the file that a model's initial weights are from, "" where there is none."""
+    return say(ASK.path_of_weights, wildcards.model)
+
+
+def initial_source(wildcards):
+    """Return the files of the run whose weights a model starts from; none where it is no run's."""
+    return say(ASK.source, wildcards.model, int(wildcards.seed))
+
+
 def possible(wildcards):
     """Return the priority of all jobs; stop where a job of this run cannot work here.
 

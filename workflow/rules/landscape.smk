@@ -15,7 +15,7 @@ rule draw_directions:
     conda:
         "../../envs/perturb.yaml"
     params:
-        model=lambda wildcards: say(ASK.model, wildcards.model),
+        network=lambda wildcards: say(ASK.network, wildcards.model),
         code=code_of_model("draw_directions.py"),
     script:
         "../scripts/draw_directions.py"

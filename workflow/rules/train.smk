@@ -1,6 +1,7 @@
 rule initialise:
     input:
         manifest="<results>/data/{dataset}.manifest.json",
+        source=initial_source,
     output:
         "<results>/init/{dataset}/{model}/seed{seed}.safetensors",
     log:
@@ -11,7 +12,8 @@ rule initialise:
     conda:
         "../../envs/perturb.yaml"
     params:
-        model=lambda wildcards: say(ASK.model, wildcards.model),
+        network=lambda wildcards: say(ASK.network, wildcards.model),
+        weights=path_of_weights,
         data_root=data_root,
         code=code_of_model("initialise.py"),
     script:

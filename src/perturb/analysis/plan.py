@@ -86,15 +86,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     predicted: bool = False
 
     @property
+    def models(self) -> str:
+        """The models that its runs train, in words, in the rows' order; its own where none."""
+        trained = dict.fromkeys(row.model or self.model for row in self.rows if row.seeds)
+        found = list(trained or [self.model])
+        return " and ".join(filter(None, [", ".join(found[:-1]), found[-1]]))
+
+    @property
     def margin(self) -> float:
         """The equivalence margin in the unit of the records."""
         return self.equivalence_margin / self.measure.factor
-
-    @property
-    def models(self) -> str:
-        """Its models in words: the table's, and those that single rows have."""
-        found = list(dict.fromkeys([self.model, *(row.model or self.model for row in self.rows)]))
-        return " and ".join(filter(None, [", ".join(found[:-1]), found[-1]]))
 
     @property
     def last(self) -> str:

@@ -93,6 +93,9 @@ def markdown(audit: Audit) -> str:
     for kind, heading in KINDS.items():
         if audit.of_kind(kind):
             parts += [f"## {heading}", _table(words.findings_table(audit, kind))]
+    if audit.alike:
+        parts.append("## One configuration under several names")
+        parts += [words.held_sentence(audit), _table(words.alike_table(audit))]
     parts += ["## Names that could be tested", *words.doubtful(audit)]
     if audit.published:
         parts += ["## Published numbers", _table(words.published_table(audit))]

@@ -77,6 +77,7 @@ class AuditPlan:
     claims: tuple[ClaimAsked, ...] = ()
     repeats: str = "same_name"
     noise_floor: GivenNoise | None = None
+    held: tuple[str, ...] = ()
     outside_grammar: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
 

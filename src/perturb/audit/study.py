@@ -14,6 +14,7 @@ from perturb.audit.claims import Claim
 from perturb.audit.curves import Ends, check_curves, ends_of
 from perturb.audit.findings import NOT_HEALTHY, Finding
 from perturb.audit.guessing import configuration
+from perturb.audit.held import Configuration, alike, run_as_held
 from perturb.audit.noise import DEFINITIONS, GIVEN, NoiseFloor
 from perturb.audit.plan import AuditPlan
 from perturb.audit.reading import READ, ResultFile, canonical, read
@@ -50,7 +51,8 @@ class Audit:
     `plan` leaves nothing open, `guessed` says what it had left open, in sentences.
 
     `floors` has the noise floor by data set and model, then by definition, then by end (`last`,
-    `best`); `run` what was run where the curve contradicts the name; `alone` the methods whose
+    `best`); `run` what was run where the curve contradicts the name, or where the configuration
+    says that schedules were held at their first value; `alone` the methods whose
     baseline has no file.
     """
 
@@ -75,6 +77,11 @@ class Audit:
         """Return the findings of one kind, by path."""
         return sorted((f for f in self.findings if f.kind == kind), key=lambda f: f.path)
 
+    @property
+    def alike(self) -> tuple[Configuration, ...]:
+        """The configurations that stand under several names, as they were run."""
+        return alike(self.read_files(), self.run)
+
     def read_files(self) -> list[ResultFile]:
         """Return the files that could be read."""
         return [file for file in self.files if file.state == READ]
@@ -93,6 +100,7 @@ def build(plan: AuditPlan) -> Audit:
     ends = {file.path: ends_of(file.accuracy, file.accuracy_epochs) for file in good}
     verified = {item.path: item for item in schedules.verify(good)}
     run = {path: item.run for path, item in verified.items() if item.contradicts}
+    run |= run_as_held(good, plan.held)
 
     def heats(file: ResultFile) -> bool:
         method = run.get(file.path, file.method)

@@ -250,6 +250,36 @@ def repeats_table(audit: Audit) -> Table:
     return Table(header, tuple(rows), frozenset({3, 4}))
 
 
+def held_sentence(audit: Audit) -> str:
+    """Say which schedules the configuration says were held at their first value, or nothing."""
+    if not audit.plan.held:
+        return ""
+    return (
+        f"Runs of {', '.join(audit.plan.held)} count as constants, since the configuration says "
+        "(held) that their schedules never left their first value."
+    )
+
+
+def alike_table(audit: Audit) -> Table:
+    """Return the configurations that stand under several names, and how far their files differ."""
+    rows = []
+    for one in audit.alike:
+        ends = [audit.ends[file.path] for file in one.files]
+        last, best = ([getattr(end, name) for end in ends] for name in ("last", "best"))
+        rows.append(
+            (
+                place(one.dataset, one.model),
+                one.run,
+                ", ".join(file.name for file in one.files),
+                " ".join(map(percent, last)),
+                percent(max(last) - min(last)),
+                percent(max(best) - min(best)),
+            )
+        )
+    header = ("Data, model", "Run as", "Names", "Last epochs (%)", "Range", "Range of the best")
+    return Table(header, tuple(rows), frozenset({4, 5}))
+
+
 def published_table(audit: Audit) -> Table:
     """Return the published numbers beside those of the files."""
     said = {True: "agree", False: "DISAGREE", None: "no file"}

@@ -42,7 +42,7 @@ def parts(
         stem: of the table's files below `tables/`; the table of sharpness adds `_sharpness`.
         sharpness: whether curvatures have a sharpness to be told in a table of its own.
     """
-    settings = {"dataset": plan.dataset, "model": plan.model, "flat_margin": flat_margin}
+    settings = {"dataset": plan.dataset, "model": plan.models, "flat_margin": flat_margin}
     inputs = {"planes": planes, "curvatures": curvatures, "records": records}
     table = Part(
         name="landscape",

@@ -104,8 +104,8 @@ def set_scene(
         "precision": precision,
         "device": describe_device(run.device),
         "threads": specification.threads,
-        "versions": versions(run.device),
-        "code_sha256": code.digest(_modules(specification.model)),
+        "versions": versions(run.device, specification.architecture),
+        "code_sha256": code.digest(_modules(specification.architecture)),
     }
     return Scene(
         model,
@@ -262,7 +262,7 @@ def _made_from(
 ) -> dict[str, Any]:
     """Return the fingerprint of a landscape. The file's name has the seed of its directions."""
     used = {name: getattr(settings, name) for name in USED_BY[kind]}
-    modules = _modules(specification.model)
+    modules = _modules(specification.architecture)
     return made_from(
         kind, specification, files, modules, used | {"file": output.name} | dict(more or {})
     )

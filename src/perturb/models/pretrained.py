@@ -1,146 +1,154 @@
-"""Published weights of the models that are fine-tuned: where they are, and under which names."""
+"""Published weights of timm's and torchvision's models: which file it is, and where it may lie.
+
+Nothing is downloaded and no network is asked: a run that needs a file names it, and how to get it.
+"""
 
 from __future__ import annotations
 
+import os
 import re
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import timm
 import torch
-from torch import Tensor
+import torchvision
+from huggingface_hub import try_to_load_from_cache
 
 from perturb.errors import PerturbError, did_you_mean
 from perturb.files import sha256_file
+from perturb.models.registry import LibraryModel
 
-TIMEOUT_SECONDS = 10.0
+# What a hub's repository calls the weights, the first that is there.
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+_BYTES = 4  # of a float32
 
 
 @dataclass(frozen=True)
 class Published:
-    """An official weights file; its name ends in the first digits of its SHA-256."""
+    """Weights that somebody published.
 
+    Args:
+        label: architecture and tag, as the library calls them.
+        files: names that the file may have in a folder of weights, the usual one first.
+        hub: repository on the Hugging Face hub and its files, if it is there.
+        url: of the file.
+        megabytes: about its size.
+    """
+
+    label: str
+    files: tuple[str, ...]
+    hub: tuple[str, tuple[str, ...]] | None
     url: str
-    timm_names: bool = False
-
-    @property
-    def file_name(self) -> str:
-        """The file's own name, as published."""
-        return self.url.rsplit("/", 1)[1]
-
-    @property
-    def sha256_prefix(self) -> str:
-        """The first digits of the file's SHA-256, in hexadecimal."""
-        return self.file_name.removesuffix(".pth").rsplit("-", 1)[1]
+    megabytes: int
 
 
-PUBLISHED: dict[str, Published] = {
-    "resnet18_imagenet": Published("https://download.pytorch.org/models/resnet18-f37072fd.pth"),
-    "vit": Published("https://download.pytorch.org/models/vit_b_16-c867db91.pth"),
-    "deit": Published(
-        "https://dl.fbaipublicfiles.com/deit/deit_base_patch16_224-b5f2ef4d.pth", timm_names=True
-    ),
-}
+def published(model: LibraryModel, tag: str = "") -> Published:
+    """Return which weights of an architecture a tag names, the library's default where empty.
 
-_LAYER = r"encoder.layers.encoder_layer_\1"
-# timm's name of a ViT's weight, as a pattern, and torchvision's.
-_TIMM_TO_TORCHVISION = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"^cls_token$", "class_token"),
-        (r"^pos_embed$", "encoder.pos_embedding"),
-        (r"^patch_embed\.proj\.", "conv_proj."),
-        (r"^norm\.", "encoder.ln."),
-        (r"^head\.", "heads.head."),
-        (r"^blocks\.(\d+)\.norm([12])\.", _LAYER + r".ln_\2."),
-        (r"^blocks\.(\d+)\.attn\.qkv\.", _LAYER + ".self_attention.in_proj_"),
-        (r"^blocks\.(\d+)\.attn\.proj\.", _LAYER + ".self_attention.out_proj."),
-        (r"^blocks\.(\d+)\.mlp\.fc1\.", _LAYER + ".mlp.0."),
-        (r"^blocks\.(\d+)\.mlp\.fc2\.", _LAYER + ".mlp.3."),
-    )
-)
-
-
-def torchvision_name(timm_name: str) -> str:
-    """Return torchvision's name of a ViT's weight that timm calls `timm_name`.
-
-    Both keep query, key and value in one matrix, in that order, so that names are all that differs.
-    PerturbError for a name that a ViT does not have.
+    PerturbError where there are none of that tag.
     """
-    for pattern, replacement in _TIMM_TO_TORCHVISION:
-        if pattern.search(timm_name):
-            return pattern.sub(replacement, timm_name)
-    raise PerturbError(
-        f"'{timm_name}' is not the name of a weight in a ViT-B/16 checkpoint of timm or DeiT. "
-        "Give the official file, without distillation token."
-    )
+    find = {"timm": _of_timm, "torchvision": _of_torchvision}[model.library]
+    return find(model.architecture, tag)
 
 
-def from_timm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a ViT's state dict with torchvision's names for timm's."""
-    return {torchvision_name(name): tensor for name, tensor in weights.items()}
+def _of_timm(architecture: str, tag: str) -> Published:
+    known = [name.partition(".")[2] for name in timm.list_pretrained(f"{architecture}.*")]
+    if (tag and tag not in known) or not known:
+        raise PerturbError(_no_such_tag("timm", architecture, tag, known))
+    name = f"{architecture}.{tag}" if tag else architecture
+    found = timm.get_pretrained_cfg(name)
+    label = f"{architecture}.{found.tag}" if found.tag else architecture
+    hub, url = None, found.url or ""
+    files = [f"{label}.safetensors", f"{label}.bin", f"{label}.pth"]
+    if found.hf_hub_id:
+        inside = (found.hf_hub_filename,) if found.hf_hub_filename else _HUB_FILES
+        hub = (found.hf_hub_id, inside)
+        files += [Path(url).name] if url else []
+        url = f"https://huggingface.co/{found.hf_hub_id}/resolve/main/{inside[0]}"
+    with torch.device("meta"):
+        weights = timm.create_model(architecture, num_classes=found.num_classes).state_dict()
+    size = sum(tensor.numel() for tensor in weights.values()) * _BYTES
+    return Published(label, tuple(files), hub, url, round(size / 1e6))
 
 
-def find(name: str, data_root: str | Path | None = None) -> Path:
-    """Return the path of model `name`'s official weights file, verified.
+def _of_torchvision(architecture: str, tag: str) -> Published:
+    every = torchvision.models.get_model_weights(architecture)
+    known = [one.name for one in every]
+    if tag and tag not in known:
+        raise PerturbError(_no_such_tag("torchvision", architecture, tag, known))
+    found = every[tag] if tag else every.DEFAULT
+    size = round(found.meta["_file_size"])
+    label = f"{architecture}.{found.name}"
+    return Published(label, (found.url.rsplit("/", 1)[1],), None, found.url, size)
 
-    It is looked for in `data_root`/weights (torch.hub's folder where `data_root` is None), and
-    downloaded there where it is missing. PerturbError where that fails or the file is damaged.
+
+def _no_such_tag(library: str, architecture: str, tag: str, known: list[str]) -> str:
+    what = f"of tag '{tag}' " if tag else ""
+    choice = did_you_mean(tag, known) if known else " Name a file of weights."
+    return f"{library} knows no published weights {what}of '{architecture}'.{choice}"
+
+
+def hub_cache() -> Path:
+    """Return the folder of the Hugging Face hub's cache, as the environment says now."""
+    home = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("HF_HOME", f"{home}/huggingface")
+    folder = os.environ.get("HF_HUB_CACHE", f"{home}/hub")
+    return Path(os.path.expandvars(folder)).expanduser()
+
+
+def find(model: LibraryModel, tag: str = "", data_root: str | Path | None = None) -> Path:
+    """Return the file of a model's published weights, verified where its name tells its hash.
+
+    Looked for in `data_root`/weights, in the hub's cache, in torch.hub's folder. PerturbError that
+    says which file it is, where it may lie and how to get it, where it lies nowhere; and where it
+    is damaged.
     """
-    if name not in PUBLISHED:
+    wanted = published(model, tag)
+    folders = [Path(data_root, "weights")] if data_root is not None else []
+    folders.append(Path(torch.hub.get_dir(), "checkpoints"))
+    places = [folder / name for folder in folders for name in wanted.files]
+    cached = [path for path in [_in_hub_cache(wanted)] if path]
+    for path in (*places, *cached):
+        if path.is_file():
+            _verify(path, wanted)
+            return path
+    raise PerturbError(_missing(model, wanted, folders))
+
+
+def _in_hub_cache(wanted: Published) -> Path | None:
+    repository, files = wanted.hub or ("", ())
+    for name in files:
+        found = try_to_load_from_cache(repository, name, cache_dir=hub_cache())
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def _verify(path: Path, wanted: Published) -> None:
+    """Compare the hash that the file's name tells: a hub's blob, or torch's `name-<hash>.pth`."""
+    expected = re.search(r"^([0-9a-f]{64})$|-([0-9a-f]{8,})\.pth$", path.resolve().name)
+    if expected is None:
+        return
+    start, found = expected[1] or expected[2], sha256_file(path)
+    if not found.startswith(start):
         raise PerturbError(
-            f"Model '{name}' has no published weights.{did_you_mean(name, PUBLISHED)}"
+            f"{path}: damaged, its sha256 should begin with {start} and is {found}. Delete it and "
+            f"get it again from {wanted.url}"
         )
-    published = PUBLISHED[name]
-    folder = Path(torch.hub.get_dir(), "checkpoints")
-    if data_root is not None:
-        folder = Path(data_root, "weights")
-    path = folder / published.file_name
-    if not path.is_file():
-        _download(name, published, path)
-        return path
-    found = sha256_file(path)
-    if not found.startswith(published.sha256_prefix):
-        raise PerturbError(
-            f"Weights of model '{name}' in {path} are damaged: expected a sha256 that starts with "
-            f"{published.sha256_prefix}, found {found}. Delete the file and get it again from "
-            f"{published.url}"
-        )
-    return path
 
 
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    """Let every socket opened here give up after `seconds`: torch.hub would wait for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _download(name: str, published: Published, path: Path) -> None:
-    """Download the file to `path` through torch.hub, which compares its hash."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _socket_timeout(TIMEOUT_SECONDS):
-            torch.hub.download_url_to_file(
-                published.url, str(path), hash_prefix=published.sha256_prefix, progress=False
-            )
-    except (OSError, RuntimeError) as error:
-        raise PerturbError(
-            f"No weights for model '{name}', and downloading them failed ({error}). Get "
-            f"{published.file_name} from {published.url} and put it in {path.parent}; its sha256 "
-            f"starts with {published.sha256_prefix}."
-        ) from error
-
-
-def load(name: str, data_root: str | Path | None = None) -> dict[str, Tensor]:
-    """Return model `name`'s published state dict, with torchvision's names, on the CPU."""
-    path = find(name, data_root)
-    weights = torch.load(path, map_location="cpu", weights_only=True)
-    weights = weights.get("model", weights)
-    return from_timm(weights) if PUBLISHED[name].timm_names else dict(weights)
+def _missing(model: LibraryModel, wanted: Published, folders: list[Path]) -> str:
+    text = (
+        f"No weights for model '{model.name}' ({wanted.label}, {wanted.megabytes} MB): nothing is "
+        f"downloaded unasked. Put {wanted.files[0]} in {folders[0]}"
+    )
+    command = f"curl -L -o {wanted.files[0]} {wanted.url}"
+    if wanted.hub:
+        repository, files = wanted.hub
+        text += f", or {repository} in the Hugging Face cache {hub_cache()} (HF_HOME moves it)"
+        command += f"  or  hf download {repository} {files[0]}"
+    return (
+        f"{text}. On a machine with network: {command}. With other weights, or random ones, "
+        "describe the model under `models` in the configuration (docs/fine-tuning.md)."
+    )

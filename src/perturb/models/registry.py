@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from perturb.errors import PerturbError, did_you_mean
+from perturb.models import libraries
 
 if TYPE_CHECKING:
     from torch import nn
+
+Option = bool | int | float | str
 
 
 @dataclass(frozen=True)
@@ -18,9 +22,10 @@ class Model:
     """One architecture and the inputs that it takes.
 
     `function` is "module:name" of a function (num_classes, image_size, channels) -> nn.Module;
-    `pretrained` says whether its backbone starts from published weights (models/pretrained.py).
-    Images are square, `smallest_image` pixels or more and divisible by `image_multiple`;
-    `channels` is what is built where nobody says. A pretrained model takes 1 or 3 channels.
+    `pretrained` says whether its backbone starts from published weights where nobody says
+    otherwise (models/pretrained.py). Images are square, `smallest_image` pixels or more and
+    divisible by `image_multiple`; `channels` is what is built where nobody says. A pretrained model
+    takes 1 or 3 channels.
     """
 
     name: str
@@ -31,10 +36,19 @@ class Model:
     smallest_image: int = 8
     image_multiple: int = 1
 
-    def load(self) -> Callable[[int, int, int], nn.Module]:
-        """Import the model's module and return its build function."""
+    def load(self, options: Mapping[str, Option] | None = None) -> Callable[..., nn.Module]:
+        """Import the model's module and return its build function, with `options` if it has any."""
+        self.check_options(options or {})
         module, _, function = self.function.partition(":")
         return getattr(importlib.import_module(module), function)
+
+    def check_options(self, options: Mapping[str, Option]) -> None:
+        """Raise PerturbError for options: only a library's model has some, which it checks."""
+        if options:
+            raise PerturbError(
+                f"Model '{self.name}' takes no options, but {', '.join(sorted(options))} is given. "
+                "Leave it out; only models of timm and torchvision have options."
+            )
 
     def check(self, num_classes: int, image_size: int, channels: int) -> None:
         """Raise PerturbError where the model cannot be built for such inputs."""
@@ -54,6 +68,38 @@ class Model:
                 f"Model '{self.name}' takes square images of {sizes}; these have {image_size}. "
                 "Resize the images or choose another model."
             )
+
+
+@dataclass(frozen=True)
+class LibraryModel(Model):
+    """A model of timm or torchvision: `architecture` is its name there.
+
+    `options` are further arguments of the library's function, that a configuration may add to.
+    """
+
+    library: str = ""
+    architecture: str = ""
+    options: tuple[tuple[str, Option], ...] = ()
+
+    def load(self, options: Mapping[str, Option] | None = None) -> Callable[..., nn.Module]:
+        """Return the build function of this architecture, with its own options and the given."""
+        function = Model.load(self)
+        return partial(function, self.architecture, **dict(self.options) | dict(options or {}))
+
+    def check_options(self, options: Mapping[str, Option]) -> None:
+        """Do nothing: the library knows its options when the network is built."""
+
+
+def _of_library(library: str, architecture: str) -> LibraryModel:
+    """Return a library's model as it comes, under the one name that folders of runs have."""
+    return LibraryModel(
+        libraries.name_of(library, architecture),
+        f"perturb.models.library:{library}_model",
+        f"{library}'s {architecture}, from random weights",
+        smallest_image=1,
+        library=library,
+        architecture=architecture,
+    )
 
 
 MODELS: dict[str, Model] = {
@@ -77,23 +123,33 @@ MODELS: dict[str, Model] = {
             channels=1,
             smallest_image=4,
         ),
-        Model(
+        LibraryModel(
             "resnet18_imagenet",
-            "perturb.models.imagenet:resnet18_imagenet",
-            "torchvision's ResNet-18, fine-tuned from ImageNet weights",
+            "perturb.models.library:torchvision_model",
+            "torchvision's ResNet-18 with the ImageNet stem, fine-tuned from ImageNet weights",
             pretrained=True,
+            library="torchvision",
+            architecture="resnet18",
         ),
-        Model(
+        LibraryModel(
             "vit",
-            "perturb.models.imagenet:vit_b_16",
-            "torchvision's ViT-B/16 on inputs resized to 224, fine-tuned from ImageNet weights",
+            "perturb.models.library:timm_model",
+            "timm's ViT-B/16 with patches of 8 pixels, fine-tuned from ImageNet weights",
             pretrained=True,
+            image_multiple=8,
+            library="timm",
+            architecture="vit_base_patch16_224",
+            options=(("patch_size", 8),),
         ),
-        Model(
+        LibraryModel(
             "deit",
-            "perturb.models.imagenet:vit_b_16",
-            "DeiT-B/16 on inputs resized to 224, fine-tuned from its published weights",
+            "perturb.models.library:timm_model",
+            "timm's DeiT-B/16 with patches of 8 pixels, fine-tuned from ImageNet weights",
             pretrained=True,
+            image_multiple=8,
+            library="timm",
+            architecture="deit_base_patch16_224",
+            options=(("patch_size", 8),),
         ),
         *(
             Model(
@@ -110,14 +166,38 @@ MODELS: dict[str, Model] = {
 
 
 def names() -> list[str]:
-    """Return the names of the models, in the registry's order."""
+    """Return the names of the models, in the registry's order; libraries have many more."""
     return list(MODELS)
 
 
 def get(name: str) -> Model:
-    """Return the model of that name; PerturbError with the closest name where there is none."""
-    if name not in MODELS:
+    """Return the model of that name, a library's too (`timm:resnet26` or `timm-resnet26`).
+
+    PerturbError with the closest name where there is none, and where the same network has another
+    name here.
+    """
+    if name in MODELS:
+        return MODELS[name]
+    library, architecture = libraries.split(name)
+    if not library:
         closest = did_you_mean(name, MODELS).partition(" Choose from")[0]
         shown = name if len(name) <= 60 else f"{name[:40]}..."
-        raise PerturbError(f"Unknown model '{shown}'.{closest} Models: {', '.join(MODELS)}.")
-    return MODELS[name]
+        raise PerturbError(
+            f"Unknown model '{shown}'.{closest} Models: {', '.join(MODELS)}; or one of a library, "
+            "as `timm:resnet26` or `torchvision:mobilenet_v3_small`."
+        )
+    libraries.check(library, architecture)
+    for model in MODELS.values():
+        own = isinstance(model, LibraryModel) and not model.options
+        if own and (model.library, model.architecture) == (library, architecture):
+            raise PerturbError(
+                f"Model '{name}' is called '{model.name}' here. Use that name; with random weights "
+                "describe it under `models` in the configuration (docs/fine-tuning.md)."
+            )
+    return _of_library(library, architecture)
+
+
+def library_of(name: str) -> str:
+    """Return which library a model's network is of, "" for one of this project, or of no name."""
+    own = MODELS.get(name)
+    return own.library if isinstance(own, LibraryModel) else libraries.split(name)[0]

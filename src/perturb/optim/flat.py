@@ -1,6 +1,10 @@
 """Trainable tensors as one vector, so that an update is a few operations whatever the net.
 
-The tensors become views of the vector; they keep their shapes, strides and identity.
+Tensors of one device and real number format become views of the vector; they keep their shapes,
+strides and identity, and each a storage of its own, so that one saved alone is as large as itself.
+Others (bfloat16 beside float32, complex numbers, parts on two devices) stay where they are: the
+vector is filled from them, in the format that holds them all, and written back. A complex number
+is two real ones there.
 """
 
 from __future__ import annotations
@@ -8,11 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any
+from functools import partial, reduce
+from itertools import groupby, pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from perturb.errors import PerturbError
+from perturb.optim.lean import FlatGradients
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,14 @@ class Part:
     state: dict[str, Tensor]
 
 
+class Layout(NamedTuple):
+    """Where one tensor's numbers lie in a vector [n]: shape, strides and start."""
+
+    size: torch.Size
+    stride: tuple[int, ...]
+    start: int
+
+
 @dataclass(frozen=True)
 class FlatWeights:
     """The weights [n] of some tensors, what is remembered of each (momentum), and room [n].
@@ -40,10 +56,15 @@ class FlatWeights:
     net costs more in page faults than what is computed in it. `first` and `second` hold the
     gradients at w and at w + e, `saved` the weights while they are moved, and `scratch` is the
     rule's own. `vectors` [n] are the base optimiser's, by name; `parts` is what it steps.
+    `shared`: the tensors are views of `weights`, else `read` and `write` go between them.
+    `gradients`: of lean vectors, where `second` holds the tensors' own gradients and is `scratch`
+    too, and without a second point is `first`; else None.
     """
 
     tensors: list[Tensor]
+    layouts: list[Layout]
     addresses: list[int]
+    shared: bool
     weights: Tensor
     vectors: dict[str, Tensor]
     parts: list[Part]
@@ -51,6 +72,7 @@ class FlatWeights:
     first: Tensor
     second: Tensor
     scratch: Tensor
+    gradients: FlatGradients | None = None
 
     @classmethod
     def of(
@@ -60,28 +82,45 @@ class FlatWeights:
         state: dict[Tensor, Any],
         vectors: Iterable[str],
         counters: Iterable[str] = (),
+        lean: str = "",
     ) -> FlatWeights:
-        """Make `tensors` (in the groups' order) views of one vector.
+        """Put `tensors` (in the groups' order) into one vector.
 
         What `state` has of a tensor under the names in `vectors` (a number for each weight) and
         `counters` (a number for the tensor) goes on from there, else from zero; it shows what is
-        in the parts from then on.
+        in the parts from then on. `lean`: keep as few vectors as can be, for a rule that looks at
+        "two" points or "one"; "" keeps all. PerturbError where two tensors share memory, or where
+        lean vectors cannot hold the tensors.
         """
-        for tensor in tensors:
-            if not tensor.data.permute(_order(tensor)).is_contiguous():  # it has gaps
-                tensor.data = tensor.data.contiguous()
-        weights = torch.cat([in_memory_order(t.data, t) for t in tensors])
-        kept = {name: _joined(tensors, state, name) for name in vectors}
-        start = 0
-        for tensor in tensors:
-            layout = (tensor.size(), tensor.stride(), start)
-            tensor.data = weights.as_strided(*layout)
-            state[tensor] |= {name: kept[name].as_strided(*layout) for name in kept}
-            start += tensor.numel()
+        _refuse_overlaps(tensors)
+        shared = len({(t.dtype, t.device) for t in tensors}) == 1 and not tensors[0].is_complex()
+        if shared:
+            for tensor in tensors:
+                if not _is_dense(tensor.data):  # it has gaps
+                    tensor.data = tensor.data.contiguous()
+        dtype, device = _common_dtype(tensors), tensors[0].device
+        weights = torch.cat([_as_vector(t.data, t, dtype, device) for t in tensors])
+        kept = {name: _joined(tensors, state, name, weights) for name in vectors}
+        layouts = _layouts(tensors)
+        for tensor, layout in zip(tensors, layouts, strict=True):
+            if shared and tensor.numel():
+                tensor.data = _with_own_storage(weights, layout)
+            state[tensor] |= {name: _with_own_storage(v, layout) for name, v in kept.items()}
         parts = _parts(tensors, param_groups, state, weights, kept, tuple(counters))
         addresses = [tensor.data_ptr() for tensor in tensors]
-        room = [torch.empty_like(weights) for _ in range(4)]
-        return cls(tensors, addresses, weights, kept, parts, *room)
+        made = partial(cls, tensors, layouts, addresses, shared, weights, kept, parts)
+        if not lean:
+            return made(*(torch.empty_like(weights) for _ in range(4)))
+        if not shared:
+            raise PerturbError(
+                "optimiser: lean is true, but the parameters are of several number formats or "
+                "devices, or complex. Leave it out, or give them one format."
+            )
+        second = torch.empty_like(weights)
+        gradients = FlatGradients(tensors, [second.as_strided(*layout) for layout in layouts])
+        gradients.collect()  # before more room is taken
+        first, saved = (torch.empty_like(second) if lean == "two" else second for _ in range(2))
+        return made(saved, first, second, second, gradients)
 
     def is_of(self, tensors: list[Tensor]) -> bool:
         """Whether these are the tensors, and nobody has moved their data elsewhere since."""
@@ -89,28 +128,44 @@ class FlatWeights:
 
     def gradient(self, buffer: Tensor) -> Tensor:
         """Write the gradients into `buffer` [n] and return it; zero where a tensor has none."""
+        if self.gradients is not None:
+            self.gradients.collect()
+            return buffer if buffer is self.second else buffer.copy_(self.second)
+        to = buffer.dtype, buffer.device
         gradients = [torch.zeros_like(t) if t.grad is None else t.grad for t in self.tensors]
-        return torch.cat(list(map(in_memory_order, gradients, self.tensors)), out=buffer)
+        vectors = [_as_vector(g, t, *to) for g, t in zip(gradients, self.tensors, strict=True)]
+        return torch.cat(vectors, out=buffer)
 
     def shaped(self, vector: Tensor) -> list[Tensor]:
-        """Return views of a vector [n], one of each tensor's shape."""
-        starts = [address - self.addresses[0] for address in self.addresses]
-        size = self.weights.element_size()
-        return [
-            vector.as_strided(t.size(), t.stride(), start // size)
-            for t, start in zip(self.tensors, starts, strict=True)
-        ]
+        """Return views of a vector [n], one of each tensor's shape (complex: [..., 2])."""
+        return [vector.as_strided(*layout) for layout in self.layouts]
+
+    def read(self) -> None:
+        """Fill the vector from tensors that are not views of it."""
+        if not self.shared:
+            for tensor, part in zip(self.tensors, self.shaped(self.weights), strict=True):
+                part.copy_(_real(tensor.data))
+
+    def write(self) -> None:
+        """Fill tensors that are not views of the vector from it, each rounded to its format."""
+        if not self.shared:
+            for tensor, part in zip(self.tensors, self.shaped(self.weights), strict=True):
+                _real(tensor.data).copy_(part)
 
     @contextmanager
     def moved_by(self, perturbation: Tensor) -> Iterator[None]:
         """Add `perturbation` [n] to the weights in this block, and put them back to the bit."""
         self.saved.copy_(self.weights)
         self.weights.add_(perturbation)
+        self.write()
+        torch.clear_autocast_cache()  # copies of the weights, where autocast is around the step
         try:
             yield
         finally:
             # Copied back, not subtracted, which would leave rounding behind.
             self.weights.copy_(self.saved)
+            self.write()
+            torch.clear_autocast_cache()
 
 
 def in_memory_order(tensor: Tensor, like: Tensor) -> Tensor:
@@ -120,13 +175,83 @@ def in_memory_order(tensor: Tensor, like: Tensor) -> Tensor:
     return tensor.permute(_order(like)).reshape(-1)
 
 
-def _joined(tensors: list[Tensor], state: dict[Tensor, Any], name: str) -> Tensor:
+def _real(tensor: Tensor) -> Tensor:
+    """Return a view of a complex tensor as a real one [..., 2]; a real one as it is."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
+def _as_vector(tensor: Tensor, like: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return `tensor`, dense and real, in the order in which `like` lies in the flat vector."""
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
+    return in_memory_order(_real(tensor), _real(like)).to(device, dtype)
+
+
+def _common_dtype(tensors: list[Tensor]) -> torch.dtype:
+    """Return the real number format that holds the numbers of all tensors."""
+    return reduce(torch.promote_types, (t.dtype.to_real() for t in tensors))
+
+
+def _layouts(tensors: list[Tensor]) -> list[Layout]:
+    """Return where each tensor lies in the vector, one after the other, in its memory order."""
+    layouts, start = [], 0
+    for tensor in map(_real, tensors):
+        stride = tensor.stride()
+        if not _is_dense(tensor):
+            order = _order(tensor)
+            dense = torch.empty_like(tensor.permute(order), memory_format=torch.contiguous_format)
+            stride = tuple(dense.stride(order.index(d)) for d in range(tensor.dim()))
+        layouts.append(Layout(tensor.size(), stride, start))
+        start += tensor.numel()
+    return layouts
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return tensor.permute(_order(tensor)).is_contiguous()
+
+
+def _with_own_storage(vector: Tensor, layout: Layout) -> Tensor:
+    """Return the view of `vector` [n], its storage no larger than itself, in the same memory.
+
+    A plain view shares the vector's storage, which is saved whole with each of its views.
+    """
+    size, stride, start = layout
+    if not size.numel():
+        return vector.new_empty(size)
+    part = vector[start : start + size.numel()]
+    return torch.from_dlpack(part).as_strided(size, stride)
+
+
+def _refuse_overlaps(tensors: list[Tensor]) -> None:
+    """Raise PerturbError where an update of one tensor would move another, or part of itself."""
+    spans = []
+    for t in tensors:
+        repeats = any(
+            step == 0 and size > 1 for size, step in zip(t.shape, t.stride(), strict=True)
+        )
+        if repeats:
+            raise PerturbError(_SHARED.format(f"numbers of one parameter of shape {list(t.shape)}"))
+        if t.numel():
+            length = t.numel() * t.element_size() if _is_dense(t) else 1  # else it has gaps
+            spans.append((t.data_ptr(), t.data_ptr() + length, list(t.shape)))
+    for (_, end, shape), (start, _, other) in pairwise(sorted(spans)):
+        if start < end:
+            raise PerturbError(_SHARED.format(f"parameters of shapes {shape} and {other}"))
+
+
+_SHARED = (
+    "optimiser: {} share memory, so an update of one would move the other. Tie modules by the "
+    "parameter itself (`decoder.weight = encoder.weight`), or give each its own (`.clone()`)."
+)
+
+
+def _joined(tensors: list[Tensor], state: dict[Tensor, Any], name: str, like: Tensor) -> Tensor:
     """Return what `state` has of the tensors under `name`, as one vector; zero where nothing."""
     return torch.cat(
         [
-            torch.zeros_like(in_memory_order(t.data, t))
+            torch.zeros_like(_real(t.data)).reshape(-1).to(like)
             if state[t].get(name) is None
-            else in_memory_order(state[t][name], t)
+            else in_memory_order(state[t][name], _real(t)).to(like)
             for t in tensors
         ]
     )
@@ -153,7 +278,7 @@ def _parts(
         used = [p for p in group["params"] if id(p) in members]
         for values, alike in groupby(used, counts):
             together = list(alike)
-            part = slice(start, start + sum(t.numel() for t in together))
+            part = slice(start, start + sum(_real(t).numel() for t in together))
             start = part.stop
             of_part = {name: vector[part] for name, vector in vectors.items()}
             for name, value in zip(counters, values, strict=True):

@@ -12,9 +12,11 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from importlib import import_module
+from itertools import chain
+from numbers import Real
 from typing import Any, Protocol, cast
 
 import torch
@@ -24,13 +26,15 @@ from torch.linalg import vector_norm
 from perturb import bases
 from perturb.errors import PerturbError
 from perturb.methods import Method
-from perturb.optim.batch_norm import batch_norms, running_statistics_frozen
 from perturb.optim.flat import FlatWeights, Part
 from perturb.optim.remembering import changed, snapshot
+from perturb.optim.scaling import Overflow, Unscaler
+from perturb.optim.second_pass import Surroundings
 from perturb.optim.timing import Epoch, trigger
 
 EPSILON = 1e-12
-Closure = Callable[[], Tensor]
+_AS_IS = nullcontext()
+Closure = Callable[[], Any]
 GradientAt = Callable[[Tensor], Tensor]
 
 
@@ -78,12 +82,17 @@ class PerturbedOptimizer(torch.optim.Optimizer):
 
     A rule is a subclass with `direction`; its parameters (`rho`, ...) are attributes named as in
     its file's `PARAMETERS`. It works on flat vectors, so all norms run over every trainable
-    tensor of every group together. Tensors are of one device and type; one that has no gradient
-    in a step is left out of it.
+    tensor of every group together. Tensors of several devices and types are moved together, in
+    the format that holds them all; a complex number counts as two real ones, a sparse gradient as
+    what it says. A tensor that has no gradient in a step is left out of it.
+
+    A second pass sees the first one's random numbers, and moves no buffer
+    (`perturb.optim.second_pass`).
 
     Args:
-        params: tensors or parameter groups; a group may set its own lr, weight_decay and options
-            of the base.
+        params: tensors or parameter groups; a group may set its own lr, weight_decay, options of
+            the base, and `rho` where the rule has one: then its part of the ascent step is longer
+            or shorter by that, still along the gradient of all groups.
         method: what the name asks for (`perturb.names.parse`).
         lr, momentum, weight_decay: of the base; only `sgd` has a momentum. Weight decay enters
             after the rule's normalisation.
@@ -92,10 +101,16 @@ class PerturbedOptimizer(torch.optim.Optimizer):
             as the notebook did.
         bn_second_pass: let the second pass update batch-norm's running statistics too, as the
             published code does.
-        learning_rate_schedule: `cosine` anneals lr over the name's epochs at each `set_epoch`;
-            `constant` leaves it to the caller.
-        model: whose batch-norms the second pass leaves alone; by default those that run in it.
-            To be given where the closure runs a compiled model.
+        learning_rate_schedule: `cosine` anneals lr over the name's epochs at each `set_epoch`,
+            from each group's `peak_lr`; `constant` leaves it to PyTorch's schedulers or the caller.
+        model: whose buffers and own generators the second pass leaves alone; by default those of
+            the modules that the first pass calls. To be given where the closure runs a compiled
+            model.
+        lean: keep few vectors of the weights' size, for a large net: beside weights and gradients
+            the base's own (momentum: 1), the gradient at w and the weights while they are moved,
+            and with a rule that looks at one point the base's alone. Gradients then lie in one
+            vector, which the step overwrites. The same numbers, to the bit. Rules that combine
+            earlier gradients (looksam) take more.
         options: of the base, the defaults in its file: `nesterov` of `sgd` (false), `betas` and
             `eps` of `adam` and `adamw` ((0.9, 0.999) and 1e-8).
 
@@ -113,6 +128,7 @@ class PerturbedOptimizer(torch.optim.Optimizer):
     """
 
     perturbs = True
+    _step_supports_amp_scaling = True  # PyTorch's word for: GradScaler leaves the gradients to it
     radius: float | None = None
     scale: float | None = None
 
@@ -129,21 +145,24 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         bn_second_pass: bool = False,
         learning_rate_schedule: str = "cosine",
         model: torch.nn.Module | None = None,
+        lean: bool = False,
         **options: Any,
     ) -> None:
         _check_choice("schedule_clock", schedule_clock, ("epoch", "lagged"))
         _check_choice("learning_rate_schedule", learning_rate_schedule, ("cosine", "constant"))
         self.base = base
         settings = bases.complete(base, {"momentum": momentum, **options})
-        self._base = cast(Base, import_module(f"perturb.optim.bases.{base}"))
+        self._base = _base_module(base)
+        self.method = method
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, **settings})
         for name, value in method.parameters.items():
             setattr(self, name, value)
-        self.method = method
         self.schedule_clock = schedule_clock
         self.bn_second_pass = bn_second_pass
         self.learning_rate_schedule = learning_rate_schedule
-        self._batch_norms = None if model is None else batch_norms(model)
+        self._model = model
+        self.lean = lean
+        self._annealed: list[float] = []
         self.trigger = trigger(method.timing) if method.timing else None
         self.trigger_epoch: int | None = None
         self.gradient_evaluations = 0
@@ -153,6 +172,7 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         self._norms: list[Tensor] = []
         self._at_first: Mapping[str, Any] | None = None
         self._ended_at = 0  # gradient evaluations by the last end_epoch
+        self._surroundings = Surroundings(batch_norm_moves=bn_second_pass)
         self.set_epoch(0)
         self._told_epoch = False
 
@@ -169,12 +189,20 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         raise AssertionError("an update rule says which direction it descends")
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the learning rate, and what else depends on the epoch (counted from 0)."""
+        """Set the learning rate, and what else depends on the epoch (counted from 0).
+
+        PerturbError where somebody else has set a rate that would be lost.
+        """
         self._check_epoch(epoch)
+        if self.learning_rate_schedule == "cosine":
+            self._refuse_second_schedule()
         self.epoch = epoch
         if self.learning_rate_schedule == "cosine":
             for group in self.param_groups:
-                group["lr"] = group["initial_lr"] * self.cosine
+                group["lr"] = group["peak_lr"] * self.cosine
+            self._annealed = [group["lr"] for group in self.param_groups]
+        if self._model is not None:
+            self._surroundings.modules = list(self._model.modules())
         if self.method.timing and self.method.timing.kind == "at":
             start = int(self.method.timing.parameters["epoch"])
             self.trigger_epoch = start - 1 if epoch >= start else None
@@ -217,23 +245,51 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         """Whether this epoch's steps look at the gradient of perturbed weights."""
         return self.perturbs and self.in_force
 
-    def step(self, closure: Closure) -> Tensor:
-        """Make one step; return the loss at w, detached.
+    def step(self, closure: Closure | None = None, grad_scaler: Any = None) -> Any:
+        """Make one step; return what the closure returned at w, a tensor detached.
 
         Args:
             closure: zeroes the gradients, runs forward and backward on the batch, returns the
-                loss. It is called once, or twice where the rule looks at a second point.
+                loss. It is called once, or twice where the rule looks at a second point. A rule
+                that never does so (`sgd`, `ugd`) does without: it takes the gradients that are
+                there.
+            grad_scaler: the `torch.amp.GradScaler` that the closure scales its loss by. Gradients
+                are divided by its scale; where one is not finite the step is left out, and the
+                scaler's `update` knows. `scaler.step(optimizer, closure)` does the same.
         """
-        return self.advance(closure)
+        if grad_scaler is None and hasattr(self, "grad_scale"):
+            raise PerturbError(
+                "optimiser: this GradScaler does not pass itself to the step, whose second pass "
+                "needs it. Call optimizer.step(closure, grad_scaler=scaler) in place of "
+                "scaler.step(optimizer, closure), then scaler.update() as before."
+            )
+        return self.advance(closure, grad_scaler, every_library=True)
 
     @torch.no_grad()
-    def advance(self, closure: Closure) -> Tensor:
+    def advance(
+        self,
+        closure: Closure | None,
+        grad_scaler: Any = None,
+        every_library: bool = False,
+    ) -> Any:
         """Make the step without what PyTorch puts around every optimiser's `step`.
 
         Its hooks and its mark for the profiler cost 0.2 ms, a twentieth of a small net's step.
+        Of the random numbers that the passes draw only PyTorch's are the same, unless
+        `every_library` says that NumPy's and Python's are to be, as in `step`.
         """
+        if closure is None and self.perturbs:
+            raise PerturbError(
+                f"optimiser: step() without a closure, but '{self.method.rule}' computes a second "
+                "gradient at perturbed weights. Call step(closure) with a closure that zeroes the "
+                "gradients, runs forward and backward on the batch, and returns the loss."
+            )
         before = self.gradient_evaluations
-        loss = self._evaluate(closure)
+        unscaler = self._unscaler = Unscaler(grad_scaler, self, has_closure=closure is not None)
+        remembered = self._of_remembered() if grad_scaler else {}
+        first = self._surroundings.first(self._devices(), every_library)
+        with first if self.perturbing else _AS_IS:
+            loss = self._evaluate(closure)
         tensors = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         if not tensors:
             raise PerturbError(
@@ -242,19 +298,46 @@ class PerturbedOptimizer(torch.optim.Optimizer):
             )
         if self.flat is None or not self.flat.is_of(tensors):
             self.flat = self._flattened(tensors)
-        weights, gradient = self.flat.weights, self._gradient(self.flat.first)
-        self.gradient_norm = vector_norm(gradient)
-        if self._watches_norms:
-            self._norms.append(self.gradient_norm)
-        direction = gradient
-        if self.in_force:
-            gradient_at = partial(self._gradient_at, closure)
-            direction = self.direction(weights, gradient, gradient_at)
-        if self.gradient_evaluations == before + 1:  # no second point was looked at
+        self.flat.read()
+        try:
+            unscaler.unscale()
+            direction = self._direction(closure, unscaler)
+        except Overflow:  # as GradScaler does: no step, and a smaller scale for the next one
+            for name in remembered.keys() - {"gradient_evaluations"}:
+                setattr(self, name, remembered[name])
+            return loss
+        if self.gradient_evaluations <= before + 1:  # no second point was looked at
             self.perturbation_norm = torch.zeros_like(self.gradient_norm)
         for part in self.flat.parts:
             self._base.descend(part, direction[part.where])
+        self.flat.write()
         return loss
+
+    def _direction(self, closure: Closure | None, unscaler: Unscaler) -> Tensor:
+        """Return the direction [n] of this step from the gradients that are there."""
+        gradient = self._gradient(self.flat.first)
+        self.gradient_norm = vector_norm(gradient)
+        if self._watches_norms:
+            self._norms.append(self.gradient_norm)
+        if not self.in_force:
+            return gradient
+        gradient_at = partial(self._gradient_at, closure, unscaler)
+        return self.direction(self.flat.weights, gradient, gradient_at)
+
+    def of_radius(
+        self, name: str, vector: Tensor, norm: Tensor | None = None, out: Tensor | None = None
+    ) -> Tensor:
+        """Return `of_length` of `vector` [n], the length being the rule's parameter `name`.
+
+        The part of a group that sets its own is scaled by that instead.
+        """
+        length = getattr(self, name)
+        if all(name not in part.settings for part in self.flat.parts):
+            return of_length(length, vector, norm, out)
+        unit = of_length(1, vector, norm, out)
+        for part in self.flat.parts:
+            unit[part.where] *= part.settings.get(name, length)
+        return unit
 
     def end_epoch(
         self, *, train_loss: float, validation_loss: float, validation_accuracy: float
@@ -273,12 +356,23 @@ class PerturbedOptimizer(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, whose learning rate is annealed from what it is given now.
 
-        PerturbError where it sets a value out of range, or an option that the base does not have.
+        PerturbError where it sets a value out of range, an option that the base does not have or a
+        parameter of the rule that is one for all, or has a parameter that is not dense.
         """
-        bases.check_belongs(self.base, param_group)
-        bases.check(self.base, {**self.defaults, **param_group})
+        if isinstance(param_group, Mapping):  # else PyTorch says what it must be
+            bases.check_belongs(self.base, param_group)
+            bases.check(self.base, {**self.defaults, **param_group})
+            self._check_of_rule(param_group)
         _plain(torch.optim.Optimizer.add_param_group)(self, param_group)
-        self.param_groups[-1].setdefault("initial_lr", self.param_groups[-1]["lr"])
+        group = self.param_groups[-1]
+        for tensor in group["params"]:
+            if tensor.layout is not torch.strided:
+                self.param_groups.pop()
+                raise PerturbError(
+                    f"optimiser: a parameter of shape {list(tensor.shape)} is {tensor.layout}; "
+                    "parameters must be dense (their gradients may be sparse). Use .to_dense()."
+                )
+        group.setdefault("peak_lr", group["lr"])
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the base, the schedule, the timing and the rule remember, and the groups.
@@ -287,37 +381,152 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         attribute of the rule that would not come back with it.
         """
         self._refuse_forgotten()
-        extra = {name: _copied(getattr(self, name)) for name in self._remembered()}
-        extra["base"] = self.base
+        extra = self._of_remembered() | self._kind()
         extra["norms"] = [norm.item() for norm in self._norms]
         extra["history"] = copy.deepcopy(self.trigger.history) if self.trigger else None
         return _plain(torch.optim.Optimizer.state_dict)(self) | {"perturb": extra}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned; PerturbError where that was of another base."""
-        extra = dict(state_dict["perturb"])
-        base = extra.pop("base", "sgd")
-        if base != self.base:
-            raise PerturbError(
-                f"optimiser: this state is of the base '{base}', the optimiser's is '{self.base}'. "
-                f"Build it with base='{base}', or start anew."
-            )
+        """Restore what `state_dict` returned.
+
+        PerturbError, and nothing changed, where that was of another optimiser, base, rule or
+        timing, or of other parameters.
+        """
+        self._refuse_foreign(state_dict)
+        extra = {k: v for k, v in state_dict["perturb"].items() if k not in self._kind()}
         rest = {key: value for key, value in state_dict.items() if key != "perturb"}
         _plain(torch.optim.Optimizer.load_state_dict)(self, rest)
+        self._restore_formats(rest)
         for group in self.param_groups:  # a state may be older than an option
             group |= {k: v for k, v in self.defaults.items() if k not in group}
+            group.setdefault("peak_lr", group.get("initial_lr", group["lr"]))
         norms, history = extra.pop("norms"), extra.pop("history")
         like = self.param_groups[0]["params"][0]
-        self._norms = [torch.tensor(norm, dtype=like.dtype, device=like.device) for norm in norms]
+        dtype = like.dtype.to_real()
+        self._norms = [torch.tensor(norm, dtype=dtype, device=like.device) for norm in norms]
         if self.trigger:
             self.trigger.history = copy.deepcopy(history)
         for name, value in extra.items():
             setattr(self, name, _copied(value, like.device))
-        # One vector at once, as before: where in memory the weights lie may move a last bit.
-        used = [p for g in self.param_groups for p in g["params"] if self.state.get(p)]
-        self.flat = self._flattened(used) if used else None
+        self._flatten_used()
+        self._annealed = []
         self._ended_at = self.gradient_evaluations
         self.set_epoch(self.epoch)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what `copy.deepcopy` and `pickle` take along; hooks stay behind, as in PyTorch."""
+        return {name: value for name, value in vars(self).items() if name not in _NOT_COPIED}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Go on from what `__getstate__` returned: the copy's steps are the original's."""
+        super().__setstate__(state)
+        self.defaults.pop("differentiable", None)  # PyTorch's, which no base of ours has
+        if "method" not in state:  # PyTorch's load_state_dict comes by here
+            return
+        self._base = _base_module(self.base)
+        self._surroundings = Surroundings(batch_norm_moves=self.bn_second_pass)
+        if self._model is not None:
+            self._surroundings.modules = list(self._model.modules())
+        self.flat, self._at_first = None, None
+        self._flatten_used()
+
+    def _flatten_used(self) -> None:
+        """Put all that has been stepped into one vector at once, as before a copy was made.
+
+        Where in memory the weights lie may move a last bit.
+        """
+        used = [p for g in self.param_groups for p in g["params"] if self.state.get(p)]
+        self.flat = self._flattened(used) if used else None
+
+    def _kind(self) -> dict[str, Any]:
+        """Return what a state must agree in to be this optimiser's."""
+        timing = self.method.timing
+        kind = timing.kind if timing else None
+        return {"base": self.base, "rule": self.method.rule, "timing": kind}
+
+    def _refuse_foreign(self, state_dict: Mapping[str, Any]) -> None:
+        """Raise PerturbError where a state is not of this optimiser's kind and parameters."""
+        if "perturb" not in state_dict:
+            raise PerturbError(
+                "optimiser: this state has no 'perturb': it is another optimiser's, or a model's "
+                f"(keys: {', '.join(map(str, list(state_dict)[:5]))}). Load what state_dict() of "
+                "perturb's own optimiser returned, or start anew."
+            )
+        for what, own in self._kind().items():
+            found = state_dict["perturb"].get(what, own if what != "base" else "sgd")
+            if found != own:
+                raise PerturbError(
+                    f"optimiser: this state is of the {what} '{found}', the optimiser's is "
+                    f"'{own}'. Build one with the {what} '{found}', or start anew."
+                )
+        sizes = [len(group["params"]) for group in state_dict["param_groups"]]
+        own_sizes = [len(group["params"]) for group in self.param_groups]
+        if sizes != own_sizes:
+            raise PerturbError(
+                f"optimiser: this state is of groups of {sizes} parameters, the optimiser's are of "
+                f"{own_sizes}. Build it with the parameters that the state was saved of."
+            )
+        for tensor, saved in self._with_saved(state_dict):
+            for name in self._base.VECTORS:
+                numbers = tensor.numel() * (2 if tensor.is_complex() else 1)
+                if name in saved and saved[name].numel() != numbers:
+                    raise PerturbError(
+                        f"optimiser: this state has {saved[name].numel()} numbers of {name} for a "
+                        f"parameter of shape {list(tensor.shape)}. Build the optimiser with the "
+                        "parameters that the state was saved of, in their order."
+                    )
+
+    def _with_saved(self, state_dict: Mapping[str, Any]) -> list[tuple[Tensor, dict[str, Any]]]:
+        """Return each parameter with what a state has of it."""
+        keys = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
+        tensors = chain.from_iterable(group["params"] for group in self.param_groups)
+        return [
+            (tensor, state_dict["state"].get(key, {}))
+            for key, tensor in zip(keys, tensors, strict=True)
+        ]
+
+    def _restore_formats(self, state_dict: Mapping[str, Any]) -> None:
+        """Undo that PyTorch rounds what it loads to the format of each parameter.
+
+        What is remembered of a bfloat16 beside a float32 is float32.
+        """
+        for tensor, saved in self._with_saved(state_dict):
+            for name, value in saved.items():
+                if isinstance(value, Tensor) and value.dtype != self.state[tensor][name].dtype:
+                    self.state[tensor][name] = value.to(tensor.device, copy=True)
+
+    def _check_of_rule(self, group: Mapping[str, Any]) -> None:
+        """Raise PerturbError where a group sets a parameter of the rule that is one for all."""
+        own = self.method.parameters
+        for name in group.keys() & {*own, "rho", "radius", "scale"}:
+            if name != "rho" or "rho" not in own:
+                raise PerturbError(
+                    f"optimiser: a group sets {name}, which '{self.method.rule}' has once for all "
+                    "groups: it is in the method's name. Leave it out of the group; of the rules "
+                    "sam, asam, looksam and aesam a group may set its own rho."
+                )
+            value = group[name]
+            if not isinstance(value, Real) or not 0 <= value < math.inf:
+                raise PerturbError(
+                    f"optimiser: a group's rho is {value}; it must be finite and not negative."
+                )
+
+    def _refuse_second_schedule(self) -> None:
+        """Raise PerturbError where a learning rate is not what the last `set_epoch` made it."""
+        for number, (group, ours) in enumerate(
+            zip(self.param_groups, self._annealed, strict=False)
+        ):
+            if group["lr"] != ours:
+                raise PerturbError(
+                    f"optimiser: the learning rate of group {number} is {group['lr']:g}, but "
+                    f"set_epoch had made it {ours:g}: a scheduler, or a line of yours, sets it "
+                    "too, and one would undo the other. Build the optimiser with "
+                    "learning_rate_schedule='constant' to leave the rate to that, or do without "
+                    "it; the cosine starts from each group's 'peak_lr'."
+                )
+
+    def _devices(self) -> set[torch.device]:
+        return {tensor.device for group in self.param_groups for tensor in group["params"]}
 
     @property
     def _watches_norms(self) -> bool:
@@ -328,6 +537,9 @@ class PerturbedOptimizer(torch.optim.Optimizer):
     def _remembered(self) -> tuple[str, ...]:
         """Names of the attributes, numbers and tensors, that a rule needs to go on."""
         return ("epoch", "trigger_epoch", "gradient_evaluations")
+
+    def _of_remembered(self) -> dict[str, Any]:
+        return {name: _copied(getattr(self, name)) for name in self._remembered()}
 
     def _refuse_forgotten(self) -> None:
         """Raise PerturbError where the rule keeps what its state does not hold.
@@ -340,7 +552,8 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         if not forgotten:
             return
         again = object.__new__(type(self))
-        again.__dict__ |= vars(self) | {"param_groups": [dict(g) for g in self.param_groups]}
+        groups = [dict(group) for group in self.param_groups]
+        again.__dict__ |= vars(self) | {"param_groups": groups, "_annealed": []}
         for name in forgotten:
             again.__dict__.pop(name, None)
         with suppress(AttributeError):  # it reads what it does not set
@@ -383,19 +596,27 @@ class PerturbedOptimizer(torch.optim.Optimizer):
                     stacklevel=4,
                 )
             self._at_first = {name: snapshot(value) for name, value in self._of_rule().items()}
+        if self.flat is not None and self.flat.gradients is not None:
+            self.flat.gradients.release()
         kept = self._base.VECTORS, self._base.COUNTERS
-        return FlatWeights.of(tensors, self.param_groups, self.state, *kept)
+        lean = ("two" if self.perturbs else "one") if self.lean else ""
+        return FlatWeights.of(tensors, self.param_groups, self.state, *kept, lean=lean)
 
-    def _evaluate(self, closure: Closure) -> Tensor:
+    def _evaluate(self, closure: Closure | None) -> Any:
         self.gradient_evaluations += 1
+        if closure is None:
+            return None
         with torch.enable_grad():
-            return closure().detach()
+            loss = closure()
+        return loss.detach() if isinstance(loss, Tensor) else loss
 
-    def _gradient_at(self, closure: Closure, perturbation: Tensor) -> Tensor:
+    def _gradient_at(self, closure: Closure, unscaler: Unscaler, perturbation: Tensor) -> Tensor:
         self.perturbation_norm = vector_norm(perturbation)
-        frozen = [] if self.bn_second_pass else self._batch_norms
-        with self.flat.moved_by(perturbation), running_statistics_frozen(frozen):
+        for tensor in self.flat.tensors:
+            tensor.grad = None  # of the first pass, for a closure that does not zero it
+        with self.flat.moved_by(perturbation), self._surroundings.again():
             self._evaluate(closure)
+            unscaler.unscale()
             return self._gradient(self.flat.second)
 
     def _gradient(self, buffer: Tensor) -> Tensor:
@@ -409,17 +630,25 @@ class PerturbedOptimizer(torch.optim.Optimizer):
 # Attributes of an optimiser without a rule: PyTorch's, and those that `__init__` above gives it.
 # `step` and `_opt_called` are set by PyTorch's schedulers of learning rates.
 _HOOKED = ("step", "state_dict", "load_state_dict")
-_OWN = frozenset(
+_OF_PYTORCH = frozenset(
     {
-        *("defaults", "param_groups", "state", "_zero_grad_profile_name"),
+        "_zero_grad_profile_name",
         "_warned_capturable_if_run_uncaptured",
         *(f"_optimizer_{what}_{when}_hooks" for what in _HOOKED for when in ("pre", "post")),
-        *("base", "_base", "method", "schedule_clock", "bn_second_pass", "learning_rate_schedule"),
-        *("_batch_norms", "trigger", "trigger_epoch", "gradient_evaluations", "gradient_norm"),
-        *("perturbation_norm", "flat", "terms", "_norms", "_at_first", "epoch", "radius", "scale"),
-        *("step", "_opt_called", "_ended_at", "_told_epoch"),
+        *("step", "_opt_called", "grad_scale", "found_inf"),
     }
 )
+_NOT_COPIED = _OF_PYTORCH | {"_base", "flat", "_at_first", "_surroundings", "_unscaler"}
+_OWN = _NOT_COPIED | {
+    *("defaults", "param_groups", "state", "base", "method", "schedule_clock", "bn_second_pass"),
+    *("learning_rate_schedule", "_model", "_annealed", "trigger", "trigger_epoch", "terms"),
+    *("gradient_evaluations", "gradient_norm", "perturbation_norm", "_norms"),
+    *("epoch", "radius", "scale", "lean", "_ended_at", "_told_epoch"),
+}
+
+
+def _base_module(base: str) -> Base:
+    return cast(Base, import_module(f"perturb.optim.bases.{base}"))
 
 
 def _copied(value: Any, device: torch.device | None = None) -> Any:

@@ -104,7 +104,8 @@ def _measure(specification: TrainSettings, shape: Shape, steps: int, images: int
     test_feed = _feed(msgspec.structs.replace(smaller, augment="none"), shape, images, on)
     feeds = {"train": train_feed, "validation": test_feed, "test": test_feed}
     shaped = (shape.num_classes, shape.image_size, shape.channels)
-    model = models.build(specification.model, *shaped).to(on)
+    options = dict(specification.network_options)
+    model = models.build(specification.architecture, *shaped, options).to(on)
     forward = forward_of(
         model,
         precision=specification.precision,

@@ -15,8 +15,14 @@ from perturb.files import write_text
 from perturb.report.html import embedded, environment
 
 _VERDICTS = {HOLDS: "holds", REVERSED: "reversed", UNKNOWN: "cannot"}
-_NAMED = {"Method", "Baseline", "File", "Row of the study"}  # columns in typewriter
-_WORDS = {"Why, and what else", "Evidence", "Found", "Last epochs (%)"}  # columns that wrap
+_NAMED = {"Method", "Run as", "Baseline", "File", "Row of the study"}  # columns in typewriter
+_WORDS = {
+    "Why, and what else",
+    "Evidence",
+    "Found",
+    "Last epochs (%)",
+    "Names",
+}  # columns that wrap
 
 
 def write(audit: Audit, pictures: Mapping[str, Path], path: str | Path) -> None:
@@ -46,6 +52,8 @@ def render(audit: Audit, pictures: Mapping[str, Path], results: Path) -> str:
             floors=words.floors_table(audit),
             repeats=words.repeats_table(audit),
             contradiction=contradiction,
+            alike=words.alike_table(audit),
+            held=words.held_sentence(audit),
             doubtful=words.doubtful(audit),
             findings={kind: table for kind, table in tables.items() if table.rows},
             kinds=KINDS,

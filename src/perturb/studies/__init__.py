@@ -138,8 +138,8 @@ def title(config: Config) -> str:
     own: dict[str, None] = {}
     for chapter in asked(config):
         study = config.section(chapter.study).get("title", "")
-        for dataset in dict.fromkeys(run.dataset for run in chapter.runs):
-            entry = get(chapter.study).entry(config, dataset)
+        for dataset, run in {run.dataset: run for run in reversed(chapter.runs)}.items():
+            entry = get(chapter.study).entry(config, run)
             if variants.base_name(dataset) in folders and "title" not in entry:
                 own[dataset] = None
             else:

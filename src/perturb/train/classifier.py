@@ -6,7 +6,7 @@ follow at the epoch's end. Losses stay on the device until then.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from perturb import models, optim
+from perturb import models, names, optim
 from perturb.data.feeding import Feed, make_feeds
 from perturb.data.protocol import make_splits
+from perturb.random import stream
+from perturb.train import finetuning
 from perturb.train.determinism import check_precision, set_precision
 from perturb.train.forward import Forward, forward_of
 from perturb.train.learner import Evaluated, Inputs, Measures, Number, Trained
@@ -151,16 +153,50 @@ class TrainedEpoch:
     perturbation_norms: np.ndarray
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """How a network is fine-tuned (`perturb.train.finetuning`).
+
+    Args:
+        frozen: modules that stay in evaluation mode.
+        label_smoothing: the share of the target that all classes have alike.
+        learning_rate: the share of `rates`, a rate of each group, in an epoch; None for the
+            optimiser's own schedule.
+        seed: of the run, for layers that draw random numbers (drop path); None leaves them to the
+            caller.
+    """
+
+    frozen: Sequence[nn.Module] = ()
+    label_smoothing: float = 0.0
+    learning_rate: Callable[[int], float] | None = None
+    rates: Sequence[float] = ()
+    seed: int | None = None
+
+    def set_epoch(self, optimizer: optim.PerturbedOptimizer, epoch: int) -> None:
+        """Set every group's learning rate, and from where the layers draw random numbers.
+
+        They draw from PyTorch's own generators, which nothing else in training does.
+        """
+        if self.seed is not None:
+            torch.manual_seed(stream(self.seed, epoch, "layers of the network"))
+        if self.learning_rate is not None:
+            for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = rate * self.learning_rate(epoch)
+
+
 def train_epoch(
     model: nn.Module,
     optimizer: optim.PerturbedOptimizer,
     feed: Feed,
     epoch: int,
     forward: Forward | None = None,
+    tuning: Tuning = Tuning(),
 ) -> TrainedEpoch:
     """Train `model` in place for one epoch, without waiting for the device before its end."""
     forward = forward or model
     model.train()
+    for module in tuning.frozen:
+        module.eval()
     tally, gradients, perturbations = _Tally(feed, epoch), [], []
     for inputs, labels in feed.epoch(epoch):
         passes: list[Tensor] = []
@@ -171,7 +207,7 @@ def train_epoch(
             model.zero_grad()  # optimizer.zero_grad imports torch's compiler first
             logits = forward(inputs)
             passes.append(logits.detach())
-            loss = cross_entropy(logits, labels)
+            loss = cross_entropy(logits, labels, label_smoothing=tuning.label_smoothing)
             loss.backward()
             return loss
 
@@ -197,6 +233,7 @@ class Classifier:
             validation accuracy, on given labels where these hold noise.
         terms: each adds its gradient to the cross-entropy's.
         forward: computes the model's logits (`forward_of`); by default the model itself.
+        tuning: what of the network is frozen, and how the learning rate goes.
     """
 
     def __init__(
@@ -206,7 +243,9 @@ class Classifier:
         feeds: Mapping[str, Feed],
         terms: Sequence[Term] = (),
         forward: Forward | None = None,
+        tuning: Tuning = Tuning(),
     ) -> None:
+        self.tuning = tuning
         self.model, self.optimizer, self.feeds, self.forward = model, optimizer, feeds, forward
         self.terms = tuple(terms)
         optimizer.terms = self.terms
@@ -233,9 +272,11 @@ class Classifier:
         """Train for an epoch; its loss is that at w, before each update."""
         optimizer = self.optimizer
         optimizer.set_epoch(epoch)
-        done = train_epoch(self.model, optimizer, self.feeds["train"], epoch, self.forward)
+        self.tuning.set_epoch(optimizer, epoch)
+        train_feed = self.feeds["train"]
+        done = train_epoch(self.model, optimizer, train_feed, epoch, self.forward, self.tuning)
         settings = {
-            "learning_rate": optimizer.param_groups[0]["lr"],
+            "learning_rate": max(group["lr"] for group in optimizer.param_groups),
             "radius": optimizer.radius,
             "scale": optimizer.scale,
             "perturbing": int(optimizer.perturbing),
@@ -328,11 +369,16 @@ def build(
     set_precision(specification.precision)
     manifest = inputs.data.manifest
     shape = (manifest["num_classes"], manifest["image_size"], manifest["channels"])
-    model = models.build(specification.model, *shape)
+    model = models.build(specification.architecture, *shape, dict(specification.network_options))
     inputs.load_initial(model)
+    frozen = finetuning.freeze(model, specification.freeze)
+    epochs = names.parse(method or specification.method).epochs
+    schedule = finetuning.learning_rate(specification, epochs)
+    if schedule is not None:
+        options["learning_rate_schedule"] = "constant"
     optimizer = optim.build(
         method or specification.method,
-        model.parameters(),
+        finetuning.parameter_groups(model, specification),
         lr=specification.learning_rate,
         momentum=specification.momentum,
         weight_decay=specification.weight_decay,
@@ -341,6 +387,7 @@ def build(
         betas=specification.betas,
         eps=specification.eps,
         model=model,
+        lean=specification.lean,
         **options,
     )
     forward = forward_of(
@@ -351,4 +398,6 @@ def build(
     )
     splits = make_splits(inputs.data, specification)
     feeds = make_feeds(splits, manifest, specification, inputs.device)
-    return Classifier(model, optimizer, feeds, terms, forward)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    tuning = Tuning(frozen, specification.label_smoothing, schedule, rates, specification.seed)
+    return Classifier(model, optimizer, feeds, terms, forward, tuning)

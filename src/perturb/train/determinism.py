@@ -12,6 +12,7 @@ import torch
 import perturb
 from perturb.errors import PerturbError
 from perturb.machine import describe_cpu
+from perturb.models.registry import library_of
 
 
 def make_deterministic(threads: int, precision: str = "float32") -> None:
@@ -72,8 +73,8 @@ def describe_device(device: torch.device) -> str:
     return describe_cpu()
 
 
-def versions(device: torch.device) -> dict[str, str]:
-    """Return the versions that a run's numbers may depend on."""
+def versions(device: torch.device, network: str = "") -> dict[str, str]:
+    """Return the versions that a run's numbers may depend on; `network` as the registry has it."""
     found = {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -81,6 +82,8 @@ def versions(device: torch.device) -> dict[str, str]:
         "safetensors": version("safetensors"),
         "perturb": perturb.__version__,
     }
+    if library := library_of(network):
+        found[library] = version(library)
     if device.type == "cuda":
         found["cuda"] = str(torch.version.cuda)
         found["cudnn"] = str(torch.backends.cudnn.version())

@@ -188,7 +188,7 @@ def _where(specification: DrivenSettings, device: torch.device) -> dict[str, Any
     return {
         "device": describe_device(device),
         "threads": specification.threads,
-        "versions": versions(device),
+        "versions": versions(device, getattr(specification, "architecture", "")),
         "reproducible": "bit-identical on this kind of device with these versions and threads; "
         "elsewhere equal within rounding, which training amplifies",
     }

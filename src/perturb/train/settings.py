@@ -31,7 +31,8 @@ class TrainSettings(DrivenSettings, frozen=True, kw_only=True):
     """What decides how a classifier is trained (config/schema.yaml, train).
 
     `base`, `nesterov`, `betas` and `eps` are the base optimiser's (`perturb.optim`); those that it
-    does not have are left at their defaults.
+    does not have are left at their defaults. `network`, `network_options` and `weights` are what
+    the configuration describes of the model, empty where its name says all.
     """
 
     NEUTRAL: ClassVar[Mapping[str, Any]] = {
@@ -39,6 +40,17 @@ class TrainSettings(DrivenSettings, frozen=True, kw_only=True):
         "nesterov": False,
         "betas": [0.9, 0.999],
         "eps": 1e-8,
+        "network": "",
+        "network_options": [],
+        "weights": "",
+        "freeze": 0,
+        "layer_decay": 1.0,
+        "decay_biases": True,
+        "warmup_epochs": 0,
+        "warmup_learning_rate": 0.0,
+        "minimum_learning_rate": 0.0,
+        "label_smoothing": 0.0,
+        "lean": False,
     }
 
     protocol: str = "from400"
@@ -56,3 +68,19 @@ class TrainSettings(DrivenSettings, frozen=True, kw_only=True):
     precision: str = "float32"
     channels_last: bool = False
     compile: bool = False
+    network: str = ""
+    network_options: tuple[tuple[str, bool | int | float | str], ...] = ()
+    weights: str = ""
+    freeze: int | str = 0
+    layer_decay: float = 1.0
+    decay_biases: bool = True
+    warmup_epochs: int = 0
+    warmup_learning_rate: float = 0.0
+    minimum_learning_rate: float = 0.0
+    label_smoothing: float = 0.0
+    lean: bool = False
+
+    @property
+    def architecture(self) -> str:
+        """The name of the network in the registry of models."""
+        return self.network or self.model

@@ -84,7 +84,9 @@ def made_from(
         "partial_data": bool(manifest["partial"]),
         "device": describe_device(device),
         "threads": specification.threads,
-        "versions": versions_that_matter(versions(device)),
+        "versions": versions_that_matter(
+            versions(device, getattr(specification, "architecture", ""))
+        ),
         "settings": dict(settings),
         "code": dict(modules),
     }

@@ -211,13 +211,14 @@ def _landscape(
     record: Mapping[str, Any] | None,
 ) -> None:
     named = Run(*(attributes[key] for key in IDENTITY))
+    network = (record or {}).get("specification", {}).get("network") or attributes["model"]
     drawn = attributes.get("direction_seed")
     spelled_alike = _canonical(named) == _canonical(of_run)
     if not spelled_alike or (drawn is not None and path.stem != f"plane{drawn}"):
         found.find("landscapes", "edited", path, f"the landscape of {named}, directions {drawn}")
     elif record and attributes["checkpoint_sha256"] != record["sha256"]["final_weights"]:
         found.find("landscapes", "stale", path, "of other weights than its run's last")
-    elif attributes["code_sha256"] != _code_of_landscapes(attributes["model"]):
+    elif attributes["code_sha256"] != _code_of_landscapes(network):
         found.find("landscapes", "stale", path, "code changed")
 
 
@@ -241,5 +242,5 @@ def check_store(found: Verification, folder: Path | None) -> None:
 
 
 @cache
-def _code_of_landscapes(model: str) -> str:
-    return code.digest(code.of("perturb.landscape.run") | code.of_model(model))
+def _code_of_landscapes(network: str) -> str:
+    return code.digest(code.of("perturb.landscape.run") | code.of_model(network))

@@ -32,7 +32,8 @@ def retrain_sample(
             continue
         today = studies.specification(config, run)
         device = find_device(today.device)
-        here = {"device": describe_device(device), "versions": versions(device)}
+        installed = versions(device, getattr(today, "architecture", ""))
+        here = {"device": describe_device(device), "versions": installed}
         there = {name: record[name] for name in here}
         if deciding(there) == deciding(here):
             able[run] = today

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from perturb.optim.optimizer import GradientAt, PerturbedOptimizer, of_length
+from perturb.optim.optimizer import GradientAt, PerturbedOptimizer
 
 PARAMETERS = {"rho": 0.5, "eta": 0.01}
 SECOND_PASS = "every step"
@@ -25,4 +25,4 @@ class Rule(PerturbedOptimizer):
         for part, tensor in zip(self.flat.shaped(size), self.flat.tensors, strict=True):
             if tensor.dim() <= 1:
                 part.fill_(1)
-        return gradient_at(of_length(self.rho, size * gradient).mul_(size))
+        return gradient_at(self.of_radius("rho", size * gradient).mul_(size))

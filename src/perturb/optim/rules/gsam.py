@@ -22,9 +22,14 @@ class Rule(sam.Rule):
 
     @property
     def rho(self) -> float:
-        """rho_t = rho_min + (rho_max - rho_min) lr / lr_max: the cosine ends at lr_min = 0."""
+        """rho_t = rho_min + (rho_max - rho_min) lr / lr_max: the cosine ends at lr_min = 0.
+
+        lr_max is the rate that the optimiser was built with, or where one of PyTorch's schedulers
+        says so (OneCycleLR) its `max_lr`. A rate above it counts as it.
+        """
         group = self.param_groups[0]
-        share = group["lr"] / group["initial_lr"] if group["initial_lr"] else 1.0
+        highest = group.get("max_lr", group["peak_lr"])
+        share = min(group["lr"] / highest, 1.0) if highest else 1.0
         return self.rho_min + (self.rho_max - self.rho_min) * share
 
     def direction(self, weights: Tensor, gradient: Tensor, gradient_at: GradientAt) -> Tensor:

@@ -36,8 +36,12 @@ class Rule(sam.Rule):
             for tensor, part in zip(flat.tensors, flat.shaped(orthogonal), strict=True):
                 self.state[tensor]["orthogonal"] = part
             return perturbed
-        kept = [self.state[t].get("orthogonal", torch.zeros_like(t)) for t in flat.tensors]
-        orthogonal = torch.cat([in_memory_order(part, part) for part in kept])
+        places = flat.shaped(flat.scratch)
+        kept = [
+            self.state[t].get("orthogonal", torch.zeros_like(place))
+            for t, place in zip(flat.tensors, places, strict=True)
+        ]
+        orthogonal = torch.cat(list(map(in_memory_order, kept, places)))
         reuse = self.alpha * self.gradient_norm / (vector_norm(orthogonal) + EPSILON)
         return gradient + reuse * orthogonal
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from perturb.optim.optimizer import GradientAt, PerturbedOptimizer, of_length
+from perturb.optim.optimizer import GradientAt, PerturbedOptimizer
 
 PARAMETERS = {"rho": 0.05}
 SECOND_PASS = "every step"
@@ -20,5 +20,5 @@ class Rule(PerturbedOptimizer):
         return gradient_at(self.ascent(gradient))
 
     def ascent(self, gradient: Tensor) -> Tensor:
-        """Return e, the ascent step of length rho along g."""
-        return of_length(self.rho, gradient, self.gradient_norm, out=self.flat.scratch)
+        """Return e, the ascent step of length rho along g; a group's own rho is its part's."""
+        return self.of_radius("rho", gradient, self.gradient_norm, out=self.flat.scratch)

@@ -27,6 +27,11 @@ def _entries(run: RtsSpecification) -> dict[str, str]:
     return {"method": code.hash_text(repr(names.parse(run.method)))}
 
 
+def _model(method: names.Method) -> str:
+    """Return the model that a name names: the notebook's ResNet-18 has the ImageNet stem."""
+    return {"resnet18": "resnet18_imagenet"}.get(method.model or "", method.model or "")
+
+
 def _cost(run: RtsSpecification, steps: int) -> Cost:
     found = evaluations(names.parse(run.method), steps)
     return Cost(found.count, found.exact)
@@ -38,7 +43,7 @@ RTS = Comparing(
     parse=names.parse,
     format=names.format,
     epochs=lambda method: method.epochs,
-    model=lambda method: method.model or "",
+    model=_model,
     section=lambda method: method.axis,
     sections=("Baselines", "Radius", "Scale", "Radius and scale", "Timing"),
     figures=figures,
