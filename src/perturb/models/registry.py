@@ -105,6 +105,23 @@ MODELS: dict[str, Model] = {
             for prefix, weights in (("", "binary"), ("real_", "full-precision"))
             for width in (8, 16)
         ),
+        *(
+            Model(
+                f"{name}{suffix}",
+                f"perturb.models.expression:{name}{suffix}",
+                f"{stem}, class token and 8 {blocks}",
+                image_multiple=8,
+            )
+            for name, stem in (
+                ("ir50_vit", "IResNet-50 on images resized to 224"),
+                ("small_vit", "a few strided convolutions"),
+            )
+            for suffix, blocks in (
+                ("", "ViT blocks"),
+                ("_cls", "class-attention blocks"),
+                ("_cls_coded", "class-attention blocks with both bugs of the lab log's code"),
+            )
+        ),
     )
 }
 
