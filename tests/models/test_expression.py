@@ -172,5 +172,5 @@ def test_every_depth_and_block_starts_from_the_same_weights():
         model.load_deeper(weights)
         for name, tensor in model.state_dict().items():
             assert torch.equal(tensor, weights[name])
-    with pytest.raises(RuntimeError, match="small_vit|size mismatch|Missing|Error"):
+    with pytest.raises(RuntimeError, match="size mismatch"):
         made("cls", depth=2, name="small_vit", size=8, channels=1).load_deeper(weights)

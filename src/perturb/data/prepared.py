@@ -10,7 +10,7 @@ import numpy as np
 
 from perturb.data import registry
 from perturb.data.dataset import Dataset, Images
-from perturb.data.splits import stratified_indices
+from perturb.data.splits import grouped_indices, stratified_indices
 from perturb.errors import PerturbError
 from perturb.files import read_json, read_npz, sha256_arrays, write_json, write_npz
 
@@ -85,6 +85,8 @@ def _manifest(
         "crop_padding": max(1, size // 8),
         "source": {"kind": images.kind, "files": dict(images.files)},
     }
+    if images.train_subjects is not None:
+        described["subjects"] = len(set(images.train_subjects))
     return described | ({"noise": dict(images.noise)} if images.noise else {})
 
 
@@ -108,10 +110,7 @@ def prepare(
     """
     dataset = registry.find(name, folder, split_seed)
     images = dataset.read(Path(data_root).expanduser().resolve(), allow_partial)
-    count = round(VALIDATION_SHARE * len(images.train_labels))
-    validation_indices = stratified_indices(
-        images.true_labels(), count, seed=split_seed, purpose="validation split"
-    )
+    validation_indices = _held_out(images, split_seed)
     if not len(validation_indices) or not len(images.test_labels):
         raise PerturbError(
             f"Data set '{name}': {len(images.train_labels)} train and {len(images.test_labels)} "
@@ -120,6 +119,16 @@ def prepare(
     described = _manifest(dataset, images, validation_indices, split_seed)
     write_npz(npz, {**images.arrays(), "validation_indices": validation_indices})
     write_json(manifest, described)
+
+
+def _held_out(images: Images, seed: int) -> np.ndarray:
+    """Return the indices of train that are validation: by class, and by subject where known."""
+    labels, purpose = images.true_labels(), "validation split"
+    if images.train_subjects is not None:
+        subjects = images.train_subjects
+        return grouped_indices(labels, subjects, VALIDATION_SHARE, seed=seed, purpose=purpose)
+    count = round(VALIDATION_SHARE * len(labels))
+    return stratified_indices(labels, count, seed=seed, purpose=purpose)
 
 
 def _check(path: Path, what: str, expected: str, found: str) -> None:

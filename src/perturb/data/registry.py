@@ -9,6 +9,7 @@ from perturb.data import variants
 from perturb.data.cifar import CIFAR10, CIFAR100
 from perturb.data.dataset import Dataset, Shape
 from perturb.data.digits import DIGITS
+from perturb.data.expressions import CKPLUS48, FER2013, RAFDB
 from perturb.data.fashion_mnist import FASHION_MNIST
 from perturb.data.image_folder import ImageFolder
 from perturb.data.noise import NoisyDataset
@@ -21,6 +22,9 @@ DATASETS: dict[str, Dataset] = {
         CIFAR10,
         CIFAR100,
         FASHION_MNIST,
+        CKPLUS48,
+        FER2013,
+        RAFDB,
     )
 }
 

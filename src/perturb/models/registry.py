@@ -110,7 +110,6 @@ MODELS: dict[str, Model] = {
                 f"{name}{suffix}",
                 f"perturb.models.expression:{name}{suffix}",
                 f"{stem}, class token and 8 {blocks}",
-                image_multiple=8,
             )
             for name, stem in (
                 ("ir50_vit", "IResNet-50 on images resized to 224"),
