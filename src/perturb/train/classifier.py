@@ -6,7 +6,7 @@ follow at the epoch's end. Losses stay on the device until then.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from perturb import models, optim
 from perturb.data.feeding import Feed, make_feeds
-from perturb.data.protocol import make_splits
+from perturb.data.protocol import Split, make_splits
 from perturb.train.determinism import check_precision, set_precision
 from perturb.train.forward import Forward, forward_of
 from perturb.train.learner import Evaluated, Inputs, Measures, Number, Trained
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 _BOTH_ACCURACIES = ("accuracy", "true_accuracy")
+# Of the splits, the data set's manifest, the settings and the device.
+MakeFeeds = Callable[[dict[str, Split], Mapping[str, Any], Any, torch.device], dict[str, Feed]]
 
 
 class Term:
@@ -102,8 +104,9 @@ class _Tally:
         self.true_labels = feed.true_labels(epoch)
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Count the feed's next batch."""
+        """Count the feed's next batch; of mixed labels [B, classes] the largest share counts."""
         predicted = logits.argmax(1)
+        labels = labels.argmax(1) if labels.ndim == 2 else labels
         self.losses.append(loss)
         self.sizes.append(len(labels))
         self.correct.append((predicted == labels).sum())
@@ -314,22 +317,27 @@ def build(
     *,
     method: str = "",
     terms: Sequence[Term] = (),
+    model: nn.Module | None = None,
+    make_feeds: MakeFeeds = make_feeds,
+    kind: type[Classifier] = Classifier,
     **options: Any,
 ) -> Classifier:
     """Return the classifier that a specification asks for.
 
-    Its model comes from the registry, its update rule from `method`, a name of
-    `perturb.names`, by default the specification's own; `options` are further ones of the
-    optimiser (`perturb.optim.PerturbedOptimizer`).
+    Its update rule comes from `method`, a name of `perturb.names`, by default the specification's
+    own; `options` are further ones of the optimiser (`perturb.optim.PerturbedOptimizer`). `model`
+    has its initial weights; by default it is the registry's, with those of `inputs`. `kind` is
+    the class that is returned.
 
     Raises PerturbError where initial weights do not fit or the device lacks the number format.
     """
     check_precision(specification.precision, inputs.device)
     set_precision(specification.precision)
     manifest = inputs.data.manifest
-    shape = (manifest["num_classes"], manifest["image_size"], manifest["channels"])
-    model = models.build(specification.model, *shape)
-    inputs.load_initial(model)
+    if model is None:
+        shape = (manifest["num_classes"], manifest["image_size"], manifest["channels"])
+        model = models.build(specification.model, *shape)
+        inputs.load_initial(model)
     optimizer = optim.build(
         method or specification.method,
         model.parameters(),
@@ -351,4 +359,4 @@ def build(
     )
     splits = make_splits(inputs.data, specification)
     feeds = make_feeds(splits, manifest, specification, inputs.device)
-    return Classifier(model, optimizer, feeds, terms, forward)
+    return kind(model, optimizer, feeds, terms, forward)
