@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from perturb.landscape.settings import USED_BY, LandscapeSettings
 from perturb.models import registry as models
 from perturb.planning.here import check_here
 from perturb.runs import Run, Specification
+from perturb.search.settings import Search
+from perturb.search.steps import Step, first_trials
+from perturb.search.study import naming_of
 from perturb.study import Chapter, Part
 
 TABLE_KINDS = ("csv", "md", "tex", "html", "provenance.csv")
@@ -202,6 +206,51 @@ class Workflow:
         """Return a file of every run whose data set is the chapter itself."""
         runs = self.chapter(chapter).runs
         return [self.file(run.file(name)) for run in runs if run.dataset == chapter]
+
+    def search(self, chapter: str, stage: str) -> Search:
+        """Return the search of a chapter with the one stage that is asked for."""
+        found = self.chapter(chapter).settings.get("search")
+        if not found:
+            raise PerturbError(f"chapter '{chapter}' is no search.")
+        search = Search.of(found)
+        return replace(search, stages=(search.stage(stage),))
+
+    def search_json(self, chapter: str, stage: str) -> str:
+        """Return the search with that stage as text: what a step of it depends on."""
+        return json.dumps(self.search(chapter, stage).values(), sort_keys=True)
+
+    def steps_of(self, chapter: str) -> list[str]:
+        """Return the files of the last steps of a chapter's search."""
+        found = self.chapter(chapter).settings.get("search")
+        if not found:
+            raise PerturbError(f"chapter '{chapter}' is no search.")
+        return [self.file(path) for path in Search.of(found).files]
+
+    def step_before(self, chapter: str, stage: str, step: int) -> tuple[str, int] | None:
+        """Return the stage and number of the step that a step goes on from; None for a first."""
+        if step > 0:
+            return stage, step - 1
+        own = self.search(chapter, stage).stages[0]
+        if not own.after:
+            return None
+        return own.after, self.search(chapter, own.after).stages[0].chosen_step
+
+    def needs_of_step(self, chapter: str, stage: str, step: int) -> list[str] | None:
+        """Return the files that a step needs of what the one before has listed.
+
+        None where only the file of that step tells: it then has to be made first.
+        """
+        search = self.search(chapter, stage)
+        if step == 0:
+            return []
+        if step != 1 or not search.stages[0].known:
+            return None
+        trials = first_trials(search.stages[0], naming_of(self.config, search))
+        return [self.file(path) for path in dict.fromkeys(t.needs for t in trials) if path]
+
+    def listed_by(self, step: str | Path) -> list[str]:
+        """Return the files that a step's file lists."""
+        return [self.file(path) for path in Step.read(Path(step)).needs]
 
     @lru_cache  # noqa: B019
     def table(self, stem: str) -> tuple[Chapter, Part]:
