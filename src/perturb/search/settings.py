@@ -241,6 +241,11 @@ def _parameter(name: str, role: str, spec: Any, where: str) -> Parameter:
         return Parameter(name, role, values=tuple(plain(value) for value in spec))
     numbers = {key: plain(value) for key, value in spec.items() if key != "times"}
     times = tuple(float(plain(value)) for value in spec.get("times", ()))
+    for end in {"low", "high"} & set(numbers):
+        try:
+            numbers[end] = float(numbers[end])
+        except ValueError:
+            raise PerturbError(f"{where}: {end} of {name} is no number: {numbers[end]}.") from None
     found = Parameter(name, role, times=times, **numbers)
     if times:
         return found
@@ -300,7 +305,12 @@ def _check(stage: Stage, base: Stage | None, where: str) -> None:
 
 
 def plain(value: Any) -> Value:
-    """Return a value of YAML, where `1e-4` is text, as the number that it means."""
+    """Return a value of YAML, where `1e-4` is text, as the number that it means.
+
+    One that is not finite comes back as text, which no name of a run takes for a number.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if isinstance(value, str) and re.fullmatch(slugs.NUMBER, value):
         return float(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e6:
