@@ -23,6 +23,9 @@ from perturb.config import Config
 from perturb.contents import Contents
 from perturb.data import registry, variants
 from perturb.data.image_folder import ImageFolder
+from perturb.efficiency.catalogue import chapter as efficiency_of
+from perturb.efficiency.settings import PREFIX as EFFICIENCY
+from perturb.efficiency.settings import Efficiency
 from perturb.errors import PerturbError, did_you_mean
 from perturb.files import read_json
 from perturb.jobs.packs import Packs
@@ -207,6 +210,18 @@ class Workflow:
         runs = self.chapter(chapter).runs
         return [self.file(run.file(name)) for run in runs if run.dataset == chapter]
 
+    def efficiency(self, model: str) -> str:
+        """Return what is measured of a model's passes, as text."""
+        values = self.config.values.get("efficiency", {})
+        found = Efficiency.of(self.model(model), values)
+        return json.dumps(msgspec.to_builtins(found), sort_keys=True)
+
+    def code_of_efficiency(self, script: str, model: str) -> str:
+        """Return a hash of what measures a model's passes, and of the model."""
+        return self.code_of_model(script, model) + self.code_of(
+            script, "perturb.efficiency.measuring"
+        )
+
     def search(self, chapter: str, stage: str) -> Search:
         """Return the search of a chapter with the one stage that is asked for."""
         found = self.chapter(chapter).settings.get("search")
@@ -255,6 +270,9 @@ class Workflow:
     @lru_cache  # noqa: B019
     def table(self, stem: str) -> tuple[Chapter, Part]:
         """Return the table whose files are called `stem`; PerturbError where there is none."""
+        if stem.startswith(EFFICIENCY):
+            found = efficiency_of(self.model(stem.removeprefix(EFFICIENCY)))
+            return found, found.parts[0]
         for chapter in studies.chapters(self.config):
             for part in chapter.tables:
                 if chapter.stem(part) == stem:

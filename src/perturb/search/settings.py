@@ -86,7 +86,8 @@ class Stage:
         fixed: values of the other parameters; those that are missing are what `after` has chosen.
         after: the stage that this one starts from, "" for none.
         repeat: seeds: the best point of each scientific value of `after` is trained at these.
-        sampler: one of `SAMPLERS`; `trials` points of it, for `tpe` in `rounds`.
+        sampler: one of `SAMPLERS`, by default `sobol` where the configuration says how many
+            `trials`, else `grid`; for `tpe` in `rounds`.
         halving: or None.
         seeds: of each trial.
         sampler_seed: of the quasi-random and the Bayesian sampler.
@@ -225,7 +226,7 @@ def _stage(
         fixed=fixed,
         after=after,
         repeat=repeat,
-        sampler=given.get("sampler", "grid"),
+        sampler=given.get("sampler", "sobol" if "trials" in given else "grid"),
         trials=given.get("trials", 0),
         rounds=given.get("rounds", 1),
         halving=_halving(given.get("halving"), where),
