@@ -6,6 +6,8 @@ from pathlib import Path
 from perturb.jobs.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
+    from dataclasses import replace
+
     from perturb.config import Config
     from perturb.figures import planning as figures
     from perturb.figures.style import save
@@ -14,6 +16,7 @@ with user_errors(snakemake.log[0]):
     from perturb.jobs.store import COMMIT_VARIABLE, Store
     from perturb.planning import budget, survey, targets
     from perturb.planning.settings import Settings
+    from perturb.search.listing import assumed
     from perturb.studies import specification
     from perturb.workflow import Workflow
 
@@ -24,6 +27,14 @@ with user_errors(snakemake.log[0]):
     target = targets.resolve(settings.target, Workflow(config, results, root))
     found = survey.survey(target, config, settings, results, Path(params.benchmarks))
     print(survey.text(found), flush=True)
+    later = [run for chapter in target.chapters for run in assumed(config, chapter)]
+    if later:
+        print(
+            "\nA search's later stages list their trials when earlier ones have chosen. At most:\n"
+        )
+        more = replace(target, runs=tuple(dict.fromkeys(later)), chapters=())
+        more_found = survey.survey(more, config, settings, results, Path(params.benchmarks))
+        print(survey.text(more_found), flush=True)
     records = [(results / run.record, specification(config, run)) for run in target.runs]
     changed = code_changes(records, Store.of_environment(), os.environ.get(COMMIT_VARIABLE, ""))
     if changed:

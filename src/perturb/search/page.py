@@ -22,6 +22,11 @@ _STYLE = (
     "color:#1a1a1a}h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}.mark{color:#B03A00;"
     "font-weight:bold}.note{color:#555}"
 )
+# Nothing is loaded; plotly.js compiles its shaders' calls.
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:"
+)
 _TICKS = 7
 
 
@@ -36,6 +41,7 @@ def render(material: Material) -> str:
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         "<meta name=viewport content='width=device-width,initial-scale=1'>",
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         f"<title>{html.escape(search.title)}</title><style>{_STYLE}</style>",
         f"<h1>{html.escape(search.title)}: every trial</h1>",
         f"<p class=mark>{SMOKE}</p>" if search.scale == "smoke" else "",

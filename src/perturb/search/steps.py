@@ -130,7 +130,7 @@ class Step:
 
 def first_trials(stage: Stage, naming: Naming) -> tuple[Trial, ...]:
     """Return the trials of a stage that is after no other: known before anything runs."""
-    return _trials(stage, points(stage, {}), {}, naming, _until(stage, 0))
+    return trials_of(stage, points(stage, {}), {}, naming, _until(stage, 0))
 
 
 def advance(
@@ -179,16 +179,16 @@ def _begin(stage: Stage, after: Step | None, naming: Naming) -> Step:
     if stage.repeat:
         assert after is not None
         every = [dict(best.values) for best in after.best]
-        trials = _trials(stage, every, before, naming, None)
+        trials = trials_of(stage, every, before, naming, None)
     elif stage.sampler == "tpe":
-        trials = _trials(stage, ask(stage, [], _in_round(stage, 0)), before, naming, None)
+        trials = trials_of(stage, ask(stage, [], _in_round(stage, 0)), before, naming, None)
     else:
-        trials = _trials(stage, points(stage, before), before, naming, _until(stage, 0))
+        trials = trials_of(stage, points(stage, before), before, naming, _until(stage, 0))
     needs = tuple(dict.fromkeys(filter(None, (trial.needs for trial in trials))))
     return Step(stage.name, 0, trials, needs, before=before)
 
 
-def _trials(
+def trials_of(
     stage: Stage,
     every: Sequence[Point],
     before: Mapping[str, Value],
@@ -278,13 +278,13 @@ def _next(
         ranked = rank(stage, measured, until=_until(stage, number - 1))
         keep = max(1, math.ceil(len(ranked) * stage.halving.keep))
         every = [dict(best.values) for best in ranked[:keep]]
-        return _trials(stage, every, before.before, naming, _until(stage, number))
+        return trials_of(stage, every, before.before, naming, _until(stage, number))
     names = [one.name for one in stage.parameters]
     told = [
         ({name: one.trial.values[name] for name in names}, one.value if one.feasible else None)
         for one in measured
     ]
-    return _trials(stage, ask(stage, told, _in_round(stage, number)), before.before, naming, None)
+    return trials_of(stage, ask(stage, told, _in_round(stage, number)), before.before, naming, None)
 
 
 def rank(stage: Stage, measured: Sequence[Measured], until: int | None = None) -> list[Best]:
