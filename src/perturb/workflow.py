@@ -79,12 +79,23 @@ class Workflow:
 
     def dataset(self, name: str) -> str:
         """Return `name`; PerturbError where no data set, and no variant of one, is called so."""
-        return registry.check_name(name, self.config.values.get("image_folders", {}))
+        maps = self.config.values.get("class_maps", {})
+        folders = self.config.values.get("image_folders", {})
+        return registry.check_name(name, [*folders, *maps])
 
     def image_folder(self, dataset: str) -> str:
         """Return the folder of images that a data set is read from, "" for a built-in one."""
-        base = variants.base_name(dataset)
+        base = self._class_map(dataset).get("dataset") or variants.base_name(dataset)
         return self.config.values.get("image_folders", {}).get(base, "")
+
+    def _class_map(self, dataset: str) -> dict[str, Any]:
+        """Return of which data set this one has the classes, and their names; {} where of none."""
+        return self.config.values.get("class_maps", {}).get(variants.base_name(dataset), {})
+
+    def class_map(self, dataset: str) -> str:
+        """Return the data set's class map as text, "" where it has none."""
+        found = self._class_map(dataset)
+        return json.dumps(found) if found else ""
 
     @lru_cache  # noqa: B019
     def content(self, dataset: str) -> str:
@@ -165,7 +176,8 @@ class Workflow:
 
     def code_of_data(self, script: str, dataset: str) -> str:
         """Return a hash of the modules that prepare a data set: of the readers, its own only."""
-        return self.code_of(script, *registry.readers(self.dataset(dataset)))
+        mapped = self._class_map(dataset).get("dataset", "")
+        return self.code_of(script, *registry.readers(self.dataset(dataset), mapped))
 
     def landscape_settings(self, run: Run, kind: str) -> str:
         """Return those settings of a run's landscapes that one kind of job depends on."""

@@ -129,3 +129,29 @@ def test_real_fer2013_without_its_training_folder(real_data):
     assert images.partial
     with pytest.raises(PerturbError, match="Training has 0 images, not 28709"):
         FER2013.read(real_data, allow_partial=False)
+
+
+SIX = {"anger": "angry", "contempt": None, "disgust": "disgust", "fear": "fear",
+       "happy": "happy", "sadness": "sad", "surprise": "surprise"}  # fmt: skip
+
+
+def test_a_class_map_leaves_images_out_and_keeps_the_splits_by_subject(ck, tmp_path):
+    plain = prepared("ckplus48", ck, tmp_path, allow_partial=True)
+    given = {"dataset": "ckplus48", "classes": SIX}
+    data = prepared("six", ck, tmp_path, allow_partial=True, class_map=given)
+    assert data.manifest["class_names"] == [name for name in SIX.values() if name]
+    contempt = (plain.train_labels == 1).sum()
+    assert contempt and len(data.train_labels) == len(plain.train_labels) - contempt
+    assert sorted(set(data.train_labels)) == list(range(6))
+    value = data.train_images[:, 0, 0, 0] % 10  # the old class, as the images have it
+    old = [name for name in CK_COUNTS]
+    names = data.manifest["class_names"]
+    assert all(SIX[old[v]] == names[label] for v, label in zip(value, data.train_labels, strict=True))
+    assert data.manifest["subjects"] == 8
+    for classes, says in (
+        ({**SIX, "angre": "x"}, r"ckplus48 has no class 'angre'. Did you mean 'anger'"),
+        ({k: v for k, v in SIX.items() if k != "fear"}, r"says nothing of 'fear'"),
+    ):
+        with pytest.raises(PerturbError, match=says):
+            given = {"dataset": "ckplus48", "classes": classes}
+            prepared("six", ck, tmp_path, allow_partial=True, class_map=given)

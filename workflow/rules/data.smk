@@ -13,6 +13,7 @@ rule prepare_data:
         dataset=lambda wildcards: say(ASK.dataset, wildcards.dataset),
         split_seed=CONFIG.values.get("split_seed", 0),
         content=lambda wildcards: say(ASK.content, wildcards.dataset),
+        class_map=lambda wildcards: say(ASK.class_map, wildcards.dataset),
         data_root=data_root,
         allow_partial=lambda wildcards, resources: say(
             ASK.allow_partial, wildcards.dataset

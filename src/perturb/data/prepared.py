@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,16 +100,18 @@ def prepare(
     split_seed: int = 0,
     allow_partial: bool = False,
     folder: str | Path | None = None,
+    class_map: Mapping[str, Any] | None = None,
 ) -> None:
     """Read data set `name` from `data_root` and write its arrays and its manifest.
 
     `name` may be a variant (`digits_noise-0.4`). `folder` is a user's own folder of images by
     class, read under the base of `name`. With `allow_partial` an incomplete official set passes,
-    and the manifest says so. `split_seed` fixes the 20 % validation hold-out, and label noise.
+    and the manifest says so. `class_map` says of which data set `name` has the classes under other
+    names (`perturb.data.mapped`). `split_seed` fixes the 20 % validation hold-out, and label noise.
     Raises PerturbError for an unknown name, missing files (which, where to put them, their
     checksums) and corrupt ones.
     """
-    dataset = registry.find(name, folder, split_seed)
+    dataset = registry.find(name, folder, split_seed, class_map)
     images = dataset.read(Path(data_root).expanduser().resolve(), allow_partial)
     validation_indices = _held_out(images, split_seed)
     if not len(validation_indices) or not len(images.test_labels):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from perturb.data import variants
 from perturb.data.cifar import CIFAR10, CIFAR100
@@ -12,6 +13,7 @@ from perturb.data.digits import DIGITS
 from perturb.data.expressions import CKPLUS48, FER2013, RAFDB
 from perturb.data.fashion_mnist import FASHION_MNIST
 from perturb.data.image_folder import ImageFolder
+from perturb.data.mapped import MappedDataset
 from perturb.data.noise import NoisyDataset
 from perturb.errors import PerturbError, did_you_mean
 
@@ -29,20 +31,34 @@ DATASETS: dict[str, Dataset] = {
 }
 
 
-def find(name: str, folder: str | Path | None = None, seed: int = 0) -> Dataset:
+def find(
+    name: str,
+    folder: str | Path | None = None,
+    seed: int = 0,
+    class_map: Mapping[str, Any] | None = None,
+) -> Dataset:
     """Return the data set called `name`, a variant too.
 
     `folder` is a user's own folder of images, where the base is one; `seed` fixes label noise.
+    `class_map` says which `dataset` the base is, and what its `classes` are called.
     Raises PerturbError where there is no such data set, or where its name is not spelled so.
     """
     variant = variants.parse(name)
-    if folder:
+    if class_map:
+        if variant.base in DATASETS:
+            raise PerturbError(
+                f"class_maps: '{variant.base}' is a built-in data set. Use another name."
+            )
+        base: Dataset = MappedDataset.of(
+            variant.base, find(class_map["dataset"], folder), class_map["classes"]
+        )
+    elif folder:
         if variant.base in DATASETS:
             raise PerturbError(
                 f"image_folders: '{variant.base}' is a built-in data set. Use another name."
             )
         path = Path(folder).expanduser().resolve()
-        base: Dataset = ImageFolder(name=variant.base, folder=path)
+        base = ImageFolder(name=variant.base, folder=path)
     else:
         base = DATASETS[variants.base_name(check_name(name))]
     return NoisyDataset.of(base, variant.noise, seed) if variant.noise else base
@@ -67,12 +83,16 @@ def check_name(name: str, folders: Collection[str] = ()) -> str:
     return name
 
 
-def readers(name: str) -> tuple[str, ...]:
-    """Return the modules that read a data set: its own, and that of its noise where it has any."""
+def readers(name: str, mapped: str = "") -> tuple[str, ...]:
+    """Return the modules that read a data set: its own, and that of its noise where it has any.
+
+    `mapped`: the data set whose classes it has under other names.
+    """
     variant = variants.parse(name)
-    known = DATASETS.get(variant.base)
-    own = type(known).__module__ if known else ImageFolder.__module__
-    return (own, NoisyDataset.__module__) if variant.noise else (own,)
+    known = DATASETS.get(mapped or variant.base)
+    found = [type(known).__module__ if known else ImageFolder.__module__]
+    found += [MappedDataset.__module__] if mapped else []
+    return (*found, NoisyDataset.__module__) if variant.noise else tuple(found)
 
 
 def may_be_partial(name: str) -> bool:
