@@ -184,7 +184,9 @@ def regrets(problem: Problem, repeats: int = REPEATS) -> dict[str, np.ndarray]:
     for sampler in SAMPLERS:
         rows = [trace(problem, sampler, seed) for seed in range(repeats)]
         rows = [np.pad(row, (0, TRIALS - len(row)), mode="edge") for row in rows]
-        found[sampler] = np.clip(problem.optimum - np.stack(rows), 1e-6, None)
+        gaps = problem.optimum - np.stack(rows)
+        gaps[np.isinf(gaps)] = np.nan  # no whole run yet
+        found[sampler] = np.clip(gaps, 1e-6, None)
     return found
 
 
@@ -229,9 +231,8 @@ def draw(every: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> None:
         for axes, (name, found) in zip(sheet.axes.flat, every.items(), strict=False):
             for sampler, rows in found.items():
                 low, middle, high = np.quantile(rows, [0.25, 0.5, 0.75], axis=0)
-                shown = middle < 10  # halving has no whole run at first
-                axes.plot(trials[shown], middle[shown], **looks[sampler].line())
-                axes.fill_between(trials[shown], low[shown], high[shown], alpha=0.15,
+                axes.plot(trials, middle, **looks[sampler].line())
+                axes.fill_between(trials, low, high, alpha=0.15,
                                   color=looks[sampler].colour, linewidth=0)  # fmt: skip
             axes.set_yscale("log")
             axes.set_title(name)

@@ -146,7 +146,9 @@ def test_a_class_map_leaves_images_out_and_keeps_the_splits_by_subject(ck, tmp_p
     value = data.train_images[:, 0, 0, 0] % 10  # the old class, as the images have it
     old = [name for name in CK_COUNTS]
     names = data.manifest["class_names"]
-    assert all(SIX[old[v]] == names[label] for v, label in zip(value, data.train_labels, strict=True))
+    assert all(
+        SIX[old[v]] == names[label] for v, label in zip(value, data.train_labels, strict=True)
+    )
     assert data.manifest["subjects"] == 8
     for classes, says in (
         ({**SIX, "angre": "x"}, r"ckplus48 has no class 'angre'. Did you mean 'anger'"),
