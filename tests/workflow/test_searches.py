@@ -1,12 +1,16 @@
 """docs/tune.md, followed to the letter, on a folder of images; what is extended trains no more."""
 
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+
+from perturb.jobs import status
 
 from .conftest import copy_of_project
 
@@ -83,3 +87,44 @@ def test_a_model_of_the_registry_gets_an_efficiency_table(followed):
     assert (frame["flops"] == 2 * frame["macs"]).all()
     done = followed.snakemake("--", "results/tables/efficiency_cn.csv")
     assert done.returncode and "Unknown model 'cn'. Did you mean" in done.stdout + done.stderr
+
+
+HALVING = """
+image_folders: {birds: path/to/birds}
+store: ""
+tune:
+  searches:
+    halved:
+      dataset: birds
+      model: cnn
+      stages:
+        - stage: lr
+          method: "tuned_lr-{lr}_sgd_6"
+          nuisance: {lr: [0.001, 0.01, 0.1, 1]}
+          halving: {epochs: [1, 2], keep: 0.5}
+"""
+
+
+def test_survivors_of_halving_go_on_from_their_own_state(followed):
+    """Each epoch of each trial is trained once; the last one's weights are the same bits."""
+    (followed.path / "halving.yaml").write_text(HALVING)
+    asked = ("--configfile", "halving.yaml", "--", "results/tables/tune_halved.csv")
+    done = followed.snakemake(*asked)
+    assert done.returncode == 0, done.stdout + done.stderr
+    step = json.loads((followed.results / "search/tune_halved/lr/step4.json").read_text())["step"]
+    assert step["epochs_trained"] == 4 * 1 + 2 * 1 + 1 * 4
+    run = Path("runs") / step["chosen"]["runs"][0]
+    trained = []
+    for path in sorted((followed.results / "logs/runs/birds/cnn").glob("tuned_lr-*_sgd_6/*.jsonl")):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        trained += [(path.parent.name, line["epoch"]) for line in lines if "epoch" in line]
+    assert len(trained) == len(set(trained)) == 10
+    shown = {one.name: one for one in status.collect(followed.results)}
+    paused = [one for name, one in shown.items() if "_sgd_6" in name and one.state == "stopped"]
+    assert len(paused) == 3 and all("paused after" in one.note and one.curve for one in paused)
+    through = ("--config", "pathvars={results: through}", "--", f"through/{run}/record.json")
+    done = followed.snakemake("--configfile", "halving.yaml", *through)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("last.safetensors", "best.safetensors", "epochs.csv", "batches.npz"):
+        expected = (followed.path / "through" / run / name).read_bytes()
+        assert (followed.results / run / name).read_bytes() == expected, name

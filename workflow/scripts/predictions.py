@@ -6,7 +6,7 @@ hand_over()
 
 from pathlib import Path
 
-from perturb import studies
+from perturb import code, studies
 from perturb.jobs.gpu import leased_gpu
 from perturb.jobs.scripting import user_errors
 
@@ -14,6 +14,7 @@ with user_errors(snakemake.log[0]):
     specification = studies.specification_of_json(
         snakemake.params.specification, snakemake.params.device
     )
+    code.check_unchanged(studies.code_of(specification))
     with leased_gpu(snakemake.resources.gpu_shares, specification.device):
         from perturb.files import write_npz
         from perturb.train.predictions import predict
