@@ -230,3 +230,24 @@ def test_the_table_has_differences_paired_by_seed(chain, monkeypatch):
     assert rows.loc["depth 2", "test_accuracy_mean"] == pytest.approx(0.906)
     assert json.loads(rows.loc["depth 4", "values"])["lr"] == 1e-3
     assert gather(settings, inputs).epochs_trained == 60 * (4 + 9 + 9)
+
+
+def test_differences_that_change_between_seeds_are_flagged(tmp_path):
+    """Depth 1 is 1 point below at every seed and told; depth 4 by 1 point on average, and not."""
+    table = {
+        1: {5: 0.78, 6: 0.801, 7: 0.819},
+        2: {5: 0.79, 6: 0.81, 7: 0.83},
+        4: {5: 0.85, 6: 0.71, 7: 0.84},
+    }
+
+    def score(values, seed, epochs):
+        known = table[values["depth"]]
+        return known.get(seed, 0.5 + 0.1 * (values["lr"] == 1e-3))
+
+    made = MadeUp(tmp_path, stages(LR, DEPTH, REPEATS), score, right)
+    step = made.run()["repeats"]
+    assert step.chosen.values["depth"] == 2
+    words = {flag.kind: flag.words for flag in flags(made.stages[2], step)}
+    assert words["between seeds"] == (
+        "3 seeds do not tell apart from the chosen one: depth 4 (-1.00 points)"
+    )

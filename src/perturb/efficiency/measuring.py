@@ -76,7 +76,7 @@ def _row(cell: dict[str, Any]) -> dict[str, Any]:
     model = models.build(cell["model"], *shape).eval().to(device)
     batch = (cell["batch_size"], cell["channels"], cell["image_size"], cell["image_size"])
     one = torch.zeros(1, *batch[1:], device=device)
-    row = {"macs": count_macs(model, one), "parameters": count_parameters(model)}
+    row: dict[str, Any] = {"macs": count_macs(model, one), "parameters": count_parameters(model)}
     row |= {"flops": 2 * row["macs"], "device_name": describe_device(device)}
     row["versions"] = versions(device)
     if on_gpu:

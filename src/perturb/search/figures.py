@@ -197,7 +197,7 @@ def curves(settings: Settings, inputs: Inputs, results: Path) -> Figure:
         sheet = make_sheet(
             rows,
             columns,
-            panel_height=2.3,
+            panel_height=2.7,
             mark=_MARK if material.search.scale == "smoke" else "",
         )
         for axes in sheet.axes.flat[len(stages) :]:
@@ -217,5 +217,6 @@ def curves(settings: Settings, inputs: Inputs, results: Path) -> Figure:
             axes.set_xlabel("epoch")
             axes.set_ylabel("validation accuracy (%)")
             losses.set_ylabel("training loss (nats)", color=GREY)
-            axes.legend(loc="lower right", fontsize=6.5, frameon=False)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), fontsize=6.5,
+                        frameon=False, ncols=2, handlelength=1.4)  # fmt: skip
     return sheet.figure

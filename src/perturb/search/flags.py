@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import stats
 
 from perturb.search.settings import NUISANCE, SCIENTIFIC, Parameter, Stage, Value, rounded
@@ -18,7 +19,10 @@ NORMAL_QUANTILE = 1.96
 
 @dataclass(frozen=True)
 class Flag:
-    """A warning: its kind (`edge`, `infeasible`, `few trials`, `not resolved`), and the words."""
+    """A warning: its kind, and the words.
+
+    Kinds are `edge`, `infeasible`, `few trials`, `not resolved` and `between seeds`.
+    """
 
     kind: str
     stage: str
@@ -32,6 +36,7 @@ def flags(stage: Stage, step: Step) -> list[Flag]:
         *_infeasible(stage, step.measured),
         *_few(stage, step),
         *_unresolved(stage, step),
+        *_between_seeds(stage, step),
     ]
 
 
@@ -164,6 +169,40 @@ def _unresolved(stage: Stage, step: Step) -> list[Flag]:
         for one in close
     )
     return [Flag("not resolved", stage.name, f"the test set does not tell apart: {words}")]
+
+
+def _between_seeds(stage: Stage, step: Step) -> list[Flag]:
+    """Flag scientific values whose differences to the chosen one change sign between seeds.
+
+    By the 95 % t interval of the differences paired by seed. McNemar's test is about two trained
+    networks; this is about the settings.
+    """
+    if step.chosen is None or len(stage.seeds) < 2:
+        return []
+    chosen = _by_seed(step, step.chosen.values)
+    close = []
+    for best in step.best:
+        if best.runs == step.chosen.runs:
+            continue
+        own = _by_seed(step, best.values)
+        differences = np.array([own[seed] - chosen[seed] for seed in own.keys() & chosen.keys()])
+        if len(differences) < 2 or np.ptp(differences) == 0:
+            continue
+        if stats.ttest_1samp(differences, 0.0).pvalue >= LEVEL:
+            close.append(f"{words_of(best.scientific)} ({100 * differences.mean():+.2f} points)")
+    if not close:
+        return []
+    words = f"{len(stage.seeds)} seeds do not tell apart from the chosen one: {'; '.join(close)}"
+    return [Flag("between seeds", stage.name, words)]
+
+
+def _by_seed(step: Step, values: Mapping[str, Value]) -> dict[int, float]:
+    """Return what a point's whole runs reported, by seed."""
+    return {
+        one.trial.seed: one.reported
+        for one in step.measured
+        if one.trial.until is None and one.reported is not None and one.trial.values == values
+    }
 
 
 def words_of(values: dict[str, Value] | Best) -> str:

@@ -133,8 +133,12 @@ def trials(settings: Settings, inputs: Inputs, results: Path) -> Table:
                 ]
             )
         groups.append(Group(f"Stage {stage.name}", cells))
-    ran = [(line["method"], [one]) for line in lines if (one := line["run"].removeprefix("runs/"))]
-    finished = [pair for pair in ran if (results / "runs" / pair[1][0] / "record.json").exists()]
+    ran = [
+        (one.trial.run.split("/")[2], (one.trial.run,))
+        for _, step in material.stages()
+        for one in step.measured
+        if one.trial.run and (results / "runs" / one.trial.run / "record.json").exists()
+    ]
     return Table(
         name=f"{material.search.chapter}_trials",
         title=f"{material.search.title}: every trial",
@@ -145,7 +149,7 @@ def trials(settings: Settings, inputs: Inputs, results: Path) -> Table:
         "infeasible: it diverged, its loss is huge, or its settings were refused; one that is "
         "paused did not go on from its rung.",
         warnings=[SMOKE] if material.search.scale == "smoke" else [],
-        provenance=_provenance(finished, results),
+        provenance=_provenance(ran, results),
     )
 
 
@@ -314,8 +318,9 @@ def _caption(material: Material) -> str:
         "one's neighbours. A stage chooses the best mean validation accuracy of the last epoch; of "
         "equal ones the one with fewer gradient evaluations, then the one listed first; the next "
         "stage starts there. Test accuracy chooses nothing. Brackets are 95 % t intervals over "
-        "seeds; differences are paired by seed; McNemar's exact test counts the test images that "
-        "one of two runs alone gets right, at the first seed."
+        "seeds; differences are paired by seed. McNemar's exact test counts the test images that "
+        "one of two runs alone gets right, at the first seed: it tells two networks apart. Two settings "
+        "are told apart by several seeds."
     )
 
 

@@ -240,7 +240,7 @@ def _stage(
 def _parameter(name: str, role: str, spec: Any, where: str) -> Parameter:
     if isinstance(spec, list):
         return Parameter(name, role, values=tuple(plain(value) for value in spec))
-    numbers = {key: plain(value) for key, value in spec.items() if key != "times"}
+    numbers: dict[str, Any] = {k: plain(value) for k, value in spec.items() if k != "times"}
     times = tuple(float(plain(value)) for value in spec.get("times", ()))
     for end in {"low", "high"} & set(numbers):
         try:
