@@ -319,8 +319,8 @@ def _caption(material: Material) -> str:
         "equal ones the one with fewer gradient evaluations, then the one listed first; the next "
         "stage starts there. Test accuracy chooses nothing. Brackets are 95 % t intervals over "
         "seeds; differences are paired by seed. McNemar's exact test counts the test images that "
-        "one of two runs alone gets right, at the first seed: it tells two networks apart. Two settings "
-        "are told apart by several seeds."
+        "one of two runs alone gets right, at the first seed: it tells two networks apart. Only "
+        "several seeds tell two settings apart."
     )
 
 
