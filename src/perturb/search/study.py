@@ -80,7 +80,7 @@ class Searching:
         trained: dict[str, tuple[str, Any]] = {}
         for name in known:
             own, base = with_base(known, name, f"{self.name}.searches")
-            entry = {"dataset": base.get("dataset", name), **base, **own}
+            entry = {"dataset": known[name].get("like", name), **base, **own}
             where = f"config, {self.name}.searches.{name}"
             missing = {"model", "stages"} - set(entry)
             if missing:
@@ -90,7 +90,8 @@ class Searching:
             if before != how:
                 raise PerturbError(
                     f"{where}: trains {dataset} otherwise than {self.name}.searches.{other}, and a "
-                    "run has one name for both. Give them the same train and settings."
+                    "run has one name for both. Give them the same train and settings, or let one "
+                    "be `like` the other."
                 )
             found[name] = entry
         return found
