@@ -53,14 +53,21 @@ def chosen_runs(chapter: Chapter, results: Path) -> tuple[Run, ...]:
 
 
 def assumed(config: Config, chapter: Chapter) -> tuple[Run, ...]:
-    """Return runs like those that later stages will list, for what they cost.
+    """Return runs like those that later stages will list, for what they cost (`by_stage`)."""
+    known = set(chapter.runs)
+    every = dict.fromkeys(run for runs in by_stage(config, chapter).values() for run in runs)
+    return tuple(run for run in every if run not in known)
+
+
+def by_stage(config: Config, chapter: Chapter) -> dict[str, tuple[Run, ...]]:
+    """Return the runs of each stage, known or assumed; nothing for another kind of chapter.
 
     Each stage is taken to choose its first point, halving to train every point to the end, and a
     Bayesian sampler to ask for quasi-random points: so many trials at most.
     """
     search = search_of(chapter)
     if search is None:
-        return ()
+        return {}
     naming = naming_of(config, search)
     every: dict[str, tuple[Trial, ...]] = {}
     for stage in search.stages:
@@ -72,9 +79,10 @@ def assumed(config: Config, chapter: Chapter) -> tuple[Run, ...]:
         else:
             found = points(_quasi_random(stage), before)
         every[stage.name] = trials_of(stage, found, before, naming, None)
-    runs = dict.fromkeys(t.run for s in search.stages if not s.known for t in every[s.name])
-    known = set(chapter.runs)
-    return tuple(run for run in map(Run.of_folder, filter(None, runs)) if run not in known)
+    return {
+        name: tuple(Run.of_folder(trial.run) for trial in trials if trial.run)
+        for name, trials in every.items()
+    }
 
 
 def _quasi_random(stage: Stage) -> Stage:

@@ -11,7 +11,8 @@ from perturb.studies.fer.settings import FerSpecification
 
 
 def _cost(run: FerSpecification, steps: int) -> Cost:
-    return Cost(steps * (settings.parse(run.method).epochs or 0))
+    # A last batch that is smaller may be left out.
+    return Cost(steps * (settings.parse(run.method).epochs or 0), exact=not run.drop_last)
 
 
 def _uses(run: FerSpecification) -> Sequence[str]:
