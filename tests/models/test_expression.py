@@ -9,6 +9,7 @@ from timm.models.vision_transformer import Block as TimmBlock
 
 import perturb.models
 from perturb.efficiency.counting import count_macs, count_parameters
+from perturb.errors import PerturbError
 from perturb.models.expression import BLOCKS, Attention, Block, build, iresnet50
 
 BACKBONE_MACS = 6_296_485_888
@@ -174,3 +175,77 @@ def test_every_depth_and_block_starts_from_the_same_weights():
             assert torch.equal(tensor, weights[name])
     with pytest.raises(RuntimeError, match="size mismatch"):
         made("cls", depth=2, name="small_vit", size=8, channels=1).load_deeper(weights)
+
+
+class Insightface(torch.nn.Module):
+    """insightface's iresnet50, its blocks written as its source has them (stem of stride 1)."""
+
+    class IBasicBlock(torch.nn.Module):
+        def __init__(self, inputs, outputs, stride, downsample):
+            super().__init__()
+            self.bn1 = torch.nn.BatchNorm2d(inputs)
+            self.conv1 = torch.nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
+            self.bn2 = torch.nn.BatchNorm2d(outputs)
+            self.prelu = torch.nn.PReLU(outputs)
+            self.conv2 = torch.nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False)
+            self.bn3 = torch.nn.BatchNorm2d(outputs)
+            self.downsample = downsample
+
+        def forward(self, x):
+            out = self.bn3(self.conv2(self.prelu(self.bn2(self.conv1(self.bn1(x))))))
+            return out + (self.downsample(x) if self.downsample is not None else x)
+
+    def __init__(self, stride):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(3, 64, 3, stride, 1, bias=False)
+        self.bn1, self.prelu = torch.nn.BatchNorm2d(64), torch.nn.PReLU(64)
+        inputs = 64
+        for at, (outputs, number) in enumerate([(64, 3), (128, 4), (256, 14), (512, 3)], 1):
+            blocks = []
+            for position in range(number):
+                first = position == 0
+                down = torch.nn.Sequential(
+                    torch.nn.Conv2d(inputs, outputs, 1, 2, bias=False),
+                    torch.nn.BatchNorm2d(outputs),
+                )
+                blocks.append(
+                    self.IBasicBlock(inputs, outputs, 2 if first else 1, down if first else None)
+                )
+                inputs = outputs
+            setattr(self, f"layer{at}", torch.nn.Sequential(*blocks))
+        self.bn2, self.features = torch.nn.BatchNorm2d(512), torch.nn.BatchNorm1d(512)
+        self.fc = torch.nn.Linear(512 * 49, 512)
+
+    def forward(self, x):
+        x = self.prelu(self.bn1(self.conv1(x)))
+        for at in range(1, 5):
+            x = getattr(self, f"layer{at}")(x)
+        return x
+
+
+def test_weights_of_insightface_come_in_by_their_names(tmp_path):
+    torch.manual_seed(1)
+    theirs = Insightface(stride=2).eval()
+    for buffer in theirs.buffers():
+        if buffer.dtype == torch.float32:
+            buffer.uniform_(0.5, 1.5)
+    with pytest.raises(PerturbError, match=r"no file .*iresnet50.pth.*'ir50_vit', whose backbone"):
+        perturb.models.initial_weights("ir50_vit_pretrained", 7, 48, 1, data_root=tmp_path)
+    (tmp_path / "weights").mkdir()
+    file = tmp_path / "weights" / "iresnet50.pth"
+    file.write_bytes(b"nothing")
+    with pytest.raises(PerturbError, match=r"iresnet50.pth: no PyTorch weights"):
+        perturb.models.initial_weights("ir50_vit_pretrained", 7, 48, 1, data_root=tmp_path)
+    torch.save(theirs.state_dict(), file)
+    weights = perturb.models.initial_weights("ir50_vit_pretrained", 7, 48, 1, data_root=tmp_path)
+    with torch.device("meta"):
+        model = made("cls", depth=2)
+    model.to_empty(device="cpu").load_deeper(weights)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval().stem(images), theirs(images))
+
+
+def test_a_model_of_another_kind_is_refused():
+    with pytest.raises(PerturbError, match=r"Model 'small_vt'.*Did you mean 'small_vit'"):
+        made("cls", name="small_vt")

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import StochasticDepth
 
+from perturb.errors import PerturbError, did_you_mean
+
+STEMS = ("ir50_vit", "ir50_vit_pretrained", "small_vit")
 DEPTH = 8
 INPUT_SIZE = 224
 LAYERS = ((64, 3), (128, 4), (256, 14), (512, 3))
@@ -217,6 +220,14 @@ class ExpressionNet(nn.Module):
         tokens = torch.cat([self.cls_token.expand(len(images), -1, -1), patches], dim=1)
         return self.head(self.norm(self.blocks(tokens + self.positions)[:, 0]))
 
+    def load_backbone(self, published: Mapping[str, Tensor]) -> None:
+        """Load the stem's weights from a state dict of insightface's `iresnet50`.
+
+        Its last batch-norm, dropout and Linear, which this network does not have, are left out.
+        RuntimeError where a weight of the stem is missing or of another shape.
+        """
+        self.stem.load_state_dict(stem_weights(published))
+
     def load_deeper(self, weights: Mapping[str, Tensor]) -> None:
         """Load the weights of the same network with as many blocks or more: the first are taken.
 
@@ -232,11 +243,46 @@ class ExpressionNet(nn.Module):
         self.load_state_dict(kept)
 
 
+_OF_BLOCK = {
+    "bn1": "branch.0",
+    "conv1": "branch.1",
+    "bn2": "branch.2",
+    "prelu": "branch.3",
+    "conv2": "branch.4",
+    "bn3": "branch.5",
+    "downsample.0": "shortcut.0",
+    "downsample.1": "shortcut.1",
+}
+_OF_STEM = {"conv1": "0", "bn1": "1", "prelu": "2"}
+
+
+def stem_weights(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return insightface's weights of `iresnet50` under the names that `iresnet50()` has here."""
+    first = {f"layer{at + 1}": 3 + sum(n for _, n in LAYERS[:at]) for at in range(len(LAYERS))}
+    found = {}
+    for name, tensor in published.items():
+        layer, _, kind = name.rpartition(".")
+        parts = layer.split(".", 2)
+        if layer in _OF_STEM:
+            found[f"{_OF_STEM[layer]}.{kind}"] = tensor
+        elif parts[0] in first and len(parts) == 3 and parts[2] in _OF_BLOCK:
+            found[f"{first[parts[0]] + int(parts[1])}.{_OF_BLOCK[parts[2]]}.{kind}"] = tensor
+    return found
+
+
 def build(
     name: str, num_classes: int, image_size: int, channels: int, blocks: Blocks
 ) -> ExpressionNet:
-    """Return `ir50_vit` (images resized to 224) or `small_vit` (as they come) with such blocks."""
-    if name == "ir50_vit":
+    """Return one of `STEMS` with such blocks: `ir50_vit` resizes images to 224, `small_vit` not.
+
+    PerturbError for another name.
+    """
+    if name not in STEMS:
+        raise PerturbError(
+            f"Model '{name}': its blocks are set by the run's name; give {', '.join(STEMS)}."
+            f"{did_you_mean(name, STEMS)}"
+        )
+    if name != "small_vit":
         return ExpressionNet(iresnet50(), 7, 512, 8, num_classes, INPUT_SIZE, blocks)
     stem = small_stem(channels, image_size)
     with torch.no_grad():

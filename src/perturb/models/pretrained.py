@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import socket
 from collections.abc import Iterator, Mapping
@@ -43,6 +44,9 @@ PUBLISHED: dict[str, Published] = {
         "https://dl.fbaipublicfiles.com/deit/deit_base_patch16_224-b5f2ef4d.pth", timm_names=True
     ),
 }
+
+# Weights that their makers give to those who ask, by model: the file below `weights`.
+BROUGHT: dict[str, str] = {"ir50_vit_pretrained": "iresnet50.pth"}
 
 _LAYER = r"encoder.layers.encoder_layer_\1"
 # timm's name of a ViT's weight, as a pattern, and torchvision's.
@@ -139,8 +143,28 @@ def _download(name: str, published: Published, path: Path) -> None:
 
 
 def load(name: str, data_root: str | Path | None = None) -> dict[str, Tensor]:
-    """Return model `name`'s published state dict, with torchvision's names, on the CPU."""
+    """Return model `name`'s published state dict, with torchvision's names, on the CPU.
+
+    Of a model of `BROUGHT` it is what its makers' file holds, under their names.
+    """
+    if name in BROUGHT:
+        return _brought(name, data_root)
     path = find(name, data_root)
     weights = torch.load(path, map_location="cpu", weights_only=True)
     weights = weights.get("model", weights)
     return from_timm(weights) if PUBLISHED[name].timm_names else dict(weights)
+
+
+def _brought(name: str, data_root: str | Path | None) -> dict[str, Tensor]:
+    """Return the weights in a user's file; PerturbError where there is none, or no weights."""
+    path = Path(data_root or torch.hub.get_dir(), "weights", BROUGHT[name])
+    if not path.is_file():
+        raise PerturbError(
+            f"Model '{name}': no file {path}. Put insightface's weights of iresnet50 (backbone.pth "
+            f"of an arcface_torch model) there, or use '{name.rpartition('_')[0]}', whose backbone "
+            "is random."
+        )
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, ValueError) as error:
+        raise PerturbError(f"{path}: no PyTorch weights ({error}). Get it again.") from None

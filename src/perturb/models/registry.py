@@ -105,6 +105,12 @@ MODELS: dict[str, Model] = {
             for prefix, weights in (("", "binary"), ("real_", "full-precision"))
             for width in (8, 16)
         ),
+        Model(
+            "ir50_vit_pretrained",
+            "perturb.models.expression:ir50_vit",
+            "ir50_vit whose IResNet-50 has weights from a file of the user's",
+            pretrained=True,
+        ),
         *(
             Model(
                 f"{name}{suffix}",
@@ -112,7 +118,7 @@ MODELS: dict[str, Model] = {
                 f"{stem}, class token and 8 {blocks}",
             )
             for name, stem in (
-                ("ir50_vit", "IResNet-50 on images resized to 224"),
+                ("ir50_vit", "randomly initialised IResNet-50 on images resized to 224"),
                 ("small_vit", "a few strided convolutions"),
             )
             for suffix, blocks in (
