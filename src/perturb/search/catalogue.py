@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perturb.search.settings import SCIENTIFIC, Search
+from perturb.search.settings import Search
 from perturb.study import Part
 
 _HERE = "perturb.search"
@@ -72,8 +72,3 @@ def _figures(search: Search) -> list[tuple[str, str, str]]:
         )
     )
     return found
-
-
-def has_scientific(search: Search) -> bool:
-    """Whether any stage asks anything."""
-    return any(stage.of_role(SCIENTIFIC) for stage in search.stages)

@@ -26,10 +26,12 @@ def listed(chapter: Chapter, results: Path) -> tuple[Run, ...]:
     Those of rungs too, of which most are never trained through.
     """
     search = search_of(chapter)
+    if search is None:
+        return ()
     found: dict[str, None] = {}
-    for stage in search.stages if search else ():
+    for stage in search.stages:
         for number in range(stage.last_step, -1, -1):
-            path = results / search.step_file(stage, number) if search else results
+            path = results / search.step_file(stage, number)
             if not path.exists():
                 continue
             step = Step.read(path)
@@ -42,9 +44,11 @@ def listed(chapter: Chapter, results: Path) -> tuple[Run, ...]:
 def chosen_runs(chapter: Chapter, results: Path) -> tuple[Run, ...]:
     """Return the runs that a search's tables are made from, as far as its steps have come."""
     search = search_of(chapter)
+    if search is None:
+        return ()
     found: dict[str, None] = {}
-    for stage in search.stages if search else ():
-        path = results / search.step_file(stage, stage.last_step) if search else results
+    for stage in search.stages:
+        path = results / search.step_file(stage, stage.last_step)
         if path.exists():
             measured = Step.read(path).measured
             whole = [one.trial for one in measured if one.trial.until is None]
