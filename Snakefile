@@ -44,6 +44,8 @@ rule all:
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/predictions.smk"
+include: "workflow/rules/search.smk"
+include: "workflow/rules/efficiency.smk"
 include: "workflow/rules/landscape.smk"
 include: "workflow/rules/parts.smk"
 include: "workflow/rules/report.smk"

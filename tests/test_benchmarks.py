@@ -1,6 +1,7 @@
 """The benchmarks' own logic, on sizes that take no time: the numbers are `make bench`."""
 
 import csv
+import math
 import multiprocessing
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 import benchmarks.__main__ as command
-from benchmarks import _measuring, _workers, epoch, gpu, stacked, threads
+from benchmarks import _measuring, _workers, epoch, gpu, samplers, stacked, threads
 from perturb import models, optim
 from perturb.data.feeding import Feed
 
@@ -144,3 +145,31 @@ def test_a_benchmark_that_fails_takes_no_other_with_it(monkeypatch, tmp_path):
 def test_spread_is_the_interquartile_range():
     assert _measuring.spread([1, 3]) == 2
     assert _measuring.spread(list(range(1, 12))) == 6
+
+
+def test_samplers_are_judged_on_known_optima(monkeypatch, tmp_path):
+    """Each finds the optimum of a function of one peak, and none is above it."""
+    monkeypatch.setattr(samplers, "ROOT", tmp_path)
+    monkeypatch.setattr(samplers, "real_problem", lambda: None)
+    rows = samplers.run(samplers.PROBLEMS[:1], repeats=2)
+    assert len(rows) == len(samplers.SAMPLERS) * len(samplers.AT)
+    assert all(0 < row["value"] < 0.5 for row in rows)
+    assert (tmp_path / "results" / "bench_samplers.png").exists()
+    assert samplers.branin({"x": -math.pi, "y": 12.275}) == pytest.approx(1 - 0.397887 / 100)
+    optimum = [0.20169, 0.150011, 0.476874, 0.275332, 0.311652, 0.6573]
+    at = {f"x{number}": value for number, value in enumerate(optimum)}
+    assert samplers.hartmann(at) == pytest.approx(1, abs=1e-5)
+
+
+def test_real_trials_are_a_table_to_be_searched(tmp_path):
+    lines = ["stage,status,lr,depth,block,validation_accuracy"]
+    for lr in (1e-4, 1e-3):
+        for block in ("baseline", "cls"):
+            lines.append(f"joint,ok,{lr},2,{block},{0.5 + 100 * lr + (block == 'cls') / 100}")
+    lines.append("repeats,ok,1,2,cls,0.99")
+    path = tmp_path / "trials.csv"
+    path.write_text("\n".join(lines))
+    problem = samplers.real_problem(path)
+    assert problem.optimum == pytest.approx(0.61)
+    assert problem.value({"lr": 9e-4, "depth": 2, "block": "baseline"}) == pytest.approx(0.6)
+    assert samplers.real_problem(tmp_path / "none.csv") is None

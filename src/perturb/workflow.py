@@ -24,6 +24,9 @@ from perturb.config import Config
 from perturb.contents import Contents
 from perturb.data import image_sizes, registry, variants
 from perturb.data.image_folder import ImageFolder
+from perturb.efficiency.catalogue import chapter as efficiency_of
+from perturb.efficiency.settings import PREFIX as EFFICIENCY
+from perturb.efficiency.settings import Efficiency
 from perturb.errors import PerturbError, did_you_mean
 from perturb.files import read_json
 from perturb.jobs.packs import Packs
@@ -34,6 +37,9 @@ from perturb.models import described
 from perturb.models.described import Described, Source
 from perturb.planning.here import check_here
 from perturb.runs import LAST, Run, Specification
+from perturb.search.settings import Search
+from perturb.search.steps import Step, first_trials
+from perturb.search.study import naming_of
 from perturb.study import Chapter, Part
 
 TABLE_KINDS = ("csv", "md", "tex", "html", "provenance.csv", "sha256")
@@ -96,11 +102,13 @@ class Workflow:
 
     def dataset(self, name: str) -> str:
         """Return `name`; PerturbError where no data set, and no variant of one, is called so."""
-        return registry.check_name(name, self.config.values.get("image_folders", {}))
+        maps = self.config.values.get("class_maps", {})
+        folders = self.config.values.get("image_folders", {})
+        return registry.check_name(name, [*folders, *maps])
 
     def image_folder(self, dataset: str) -> str:
         """Return the folder of images that a data set is read from, "" for a built-in one."""
-        base = variants.base_name(dataset)
+        base = self._class_map(dataset).get("dataset") or variants.base_name(dataset)
         return self.config.values.get("image_folders", {}).get(base, "")
 
     def image_side(self, dataset: str) -> int:
@@ -114,13 +122,25 @@ class Workflow:
         keys = "|".join(variants.KEYS)
         return f"(?:{names})(?:_(?:{keys})-[^/]+)?" if names else "(?!)"
 
+    def _class_map(self, dataset: str) -> dict[str, Any]:
+        """Return of which data set this one has the classes, and their names; {} where of none."""
+        return self.config.values.get("class_maps", {}).get(variants.base_name(dataset), {})
+
+    def class_map(self, dataset: str) -> str:
+        """Return the data set's class map as text, "" where it has none."""
+        found = self._class_map(dataset)
+        return json.dumps(found) if found else ""
+
     @lru_cache  # noqa: B019
     def content(self, dataset: str) -> str:
         """Return a hash of a folder of images: file by file, its path, size and content.
 
-        "" for a built-in data set. A folder that is not there is taken for what it was when it was
-        seen last: what was made from it stays usable.
+        "" for a built-in data set; after either stands the class map where there is one. A folder
+        that is not there is taken for what it was when it was seen last: what was made from it
+        stays usable.
         """
+        if mapped := self._class_map(dataset):
+            return self.content(mapped["dataset"]) + self.class_map(dataset)
         folder = self.image_folder(dataset)
         if not folder:
             return ""
@@ -243,7 +263,8 @@ class Workflow:
 
     def code_of_data(self, script: str, dataset: str) -> str:
         """Return a hash of the modules that prepare a data set: of the readers, its own only."""
-        return self.code_of(script, *registry.readers(self.dataset(dataset)))
+        mapped = self._class_map(dataset).get("dataset", "")
+        return self.code_of(script, *registry.readers(self.dataset(dataset), mapped))
 
     def landscape_settings(self, run: Run, kind: str) -> str:
         """Return those settings of a run's landscapes that one kind of job depends on."""
@@ -332,9 +353,69 @@ class Workflow:
         runs = self.chapter(chapter).runs
         return [self.file(run.file(name)) for run in runs if run.dataset == chapter]
 
+    def efficiency(self, model: str) -> str:
+        """Return what is measured of a model's passes, as text."""
+        values = self.config.values.get("efficiency", {})
+        found = Efficiency.of(self.model(model), values)
+        return json.dumps(msgspec.to_builtins(found), sort_keys=True)
+
+    def code_of_efficiency(self, script: str, model: str) -> str:
+        """Return a hash of what measures a model's passes, and of the model."""
+        return self.code_of_model(script, model) + self.code_of(
+            script, "perturb.efficiency.measuring"
+        )
+
+    def search(self, chapter: str, stage: str) -> Search:
+        """Return the search of a chapter with the one stage that is asked for."""
+        found = self.chapter(chapter).settings.get("search")
+        if not found:
+            raise PerturbError(f"chapter '{chapter}' is no search.")
+        search = Search.of(found)
+        return replace(search, stages=(search.stage(stage),))
+
+    def search_json(self, chapter: str, stage: str) -> str:
+        """Return the search with that stage as text: what a step of it depends on."""
+        return json.dumps(self.search(chapter, stage).values(), sort_keys=True)
+
+    def steps_of(self, chapter: str) -> list[str]:
+        """Return the files of the last steps of a chapter's search."""
+        found = self.chapter(chapter).settings.get("search")
+        if not found:
+            raise PerturbError(f"chapter '{chapter}' is no search.")
+        return [self.file(path) for path in Search.of(found).files]
+
+    def step_before(self, chapter: str, stage: str, step: int) -> tuple[str, int] | None:
+        """Return the stage and number of the step that a step goes on from; None for a first."""
+        if step > 0:
+            return stage, step - 1
+        own = self.search(chapter, stage).stages[0]
+        if not own.after:
+            return None
+        return own.after, self.search(chapter, own.after).stages[0].chosen_step
+
+    def needs_of_step(self, chapter: str, stage: str, step: int) -> list[str] | None:
+        """Return the files that a step needs of what the one before has listed.
+
+        None where only the file of that step tells: it then has to be made first.
+        """
+        search = self.search(chapter, stage)
+        if step == 0:
+            return []
+        if step != 1 or not search.stages[0].known:
+            return None
+        trials = first_trials(search.stages[0], naming_of(self.config, search))
+        return [self.file(path) for path in dict.fromkeys(t.needs for t in trials) if path]
+
+    def listed_by(self, step: str | Path) -> list[str]:
+        """Return the files that a step's file lists."""
+        return [self.file(path) for path in Step.read(Path(step)).needs]
+
     @lru_cache  # noqa: B019
     def table(self, stem: str) -> tuple[Chapter, Part]:
         """Return the table whose files are called `stem`; PerturbError where there is none."""
+        if stem.startswith(EFFICIENCY):
+            found = efficiency_of(self.model(stem.removeprefix(EFFICIENCY)))
+            return found, found.parts[0]
         for chapter in studies.chapters(self.config):
             for part in chapter.tables:
                 if chapter.stem(part) == stem:

@@ -15,6 +15,7 @@ rule prepare_data:
         dataset=lambda wildcards: say(ASK.dataset, wildcards.dataset),
         split_seed=CONFIG.values.get("split_seed", 0),
         content=lambda wildcards: say(ASK.content, wildcards.dataset),
+        class_map=lambda wildcards, resources: say(ASK.class_map, wildcards.dataset),
         data_root=lambda wildcards, resources: say(ASK.data_root, wildcards.dataset),
         allow_partial=lambda wildcards, resources: say(
             ASK.allow_partial, wildcards.dataset

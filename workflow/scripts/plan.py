@@ -6,7 +6,12 @@ from pathlib import Path
 from perturb.jobs.scripting import user_errors
 
 with user_errors(snakemake.log[0]):
+    from dataclasses import replace
+
+    import yaml
+
     from perturb.config import Config
+    from perturb.errors import PerturbError
     from perturb.figures import planning as figures
     from perturb.figures.style import save
     from perturb.files import write_text
@@ -14,6 +19,8 @@ with user_errors(snakemake.log[0]):
     from perturb.jobs.store import COMMIT_VARIABLE, Store
     from perturb.planning import budget, survey, targets
     from perturb.planning.settings import Settings
+    from perturb.search import rungs
+    from perturb.search.listing import assumed
     from perturb.studies import specification
     from perturb.workflow import Workflow
 
@@ -24,11 +31,43 @@ with user_errors(snakemake.log[0]):
     target = targets.resolve(settings.target, Workflow(config, results, root))
     found = survey.survey(target, config, settings, results, Path(params.benchmarks))
     print(survey.text(found), flush=True)
+    surveys = [found]
+    later = [run for chapter in target.chapters for run in assumed(config, chapter)]
+    if later:
+        print(
+            "\nA search's later stages list their trials when earlier ones have chosen. At most:\n"
+        )
+        more = replace(target, runs=tuple(dict.fromkeys(later)), chapters=())
+        more_found = survey.survey(more, config, settings, results, Path(params.benchmarks))
+        surveys.append(more_found)
+        print(survey.text(more_found), flush=True)
     records = [(results / run.record, specification(config, run)) for run in target.runs]
     changed = code_changes(records, Store.of_environment(), os.environ.get(COMMIT_VARIABLE, ""))
     if changed:
         print(changed, flush=True)
-    if settings.budget is not None:
+    searches = [chapter for chapter in target.chapters if rungs.search_of(chapter)]
+    if settings.budget is not None and searches:
+        if len(target.chapters) > 1:
+            raise PerturbError("plan: a budget is for one search. Name it: target=<chapter>.")
+        (chapter,) = searches
+        search = rungs.search_of(chapter)
+        each = {
+            (method.group[1:], method.method): one.seconds(method, one.here)
+            for one in surveys
+            for method in one.methods
+        }
+        bought = rungs.buy(
+            config,
+            chapter,
+            lambda run: each[(run.dataset, run.model), run.method],
+            settings.budget * settings.gpus,
+        )
+        path = results / "plan" / f"{target.name}.yaml"
+        write_text(path, yaml.safe_dump(rungs.section(config, search, bought), sort_keys=False))
+        print(f"\n{rungs.text(search, bought, settings.budget * settings.gpus)}\n")
+        configs = " ".join([*params.configfiles, str(path)])
+        print(f"Run it: snakemake --configfile {configs} -- {target.path}", flush=True)
+    elif settings.budget is not None:
         plan = budget.make_plan(found, config, settings)
         stem = results / "plan" / target.name
         write_text(f"{stem}.yaml", budget.config_text(plan, config))

@@ -1,5 +1,7 @@
 """Rule prepare_data: one data set, from its official files or a user's folder, into results."""
 
+import json
+
 from perturb.data import prepare
 from perturb.jobs.scripting import user_errors
 
@@ -12,4 +14,5 @@ with user_errors(snakemake.log[0]):
         split_seed=snakemake.params.split_seed,
         allow_partial=snakemake.params.allow_partial,
         folder=snakemake.params.folder,
+        class_map=json.loads(snakemake.params.class_map or "null"),
     )

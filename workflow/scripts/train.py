@@ -19,6 +19,9 @@ parser.add_argument("--gpu-shares", type=int)
 parser.add_argument("--save-seconds", type=float)
 parser.add_argument("--record", type=Path, required=True)
 parser.add_argument("--state", type=Path, required=True)
+parser.add_argument("--until", type=int, help="pause after this number of epochs")
+parser.add_argument("--rung", type=Path, help="the file of the pause")
+parser.add_argument("--progress", type=Path, help="by default beside the log")
 for name in ("images", "manifest", "initial"):
     parser.add_argument(f"--{name}", type=Path)
 given = parser.parse_args()
@@ -29,13 +32,18 @@ with user_errors(given.log):
     with leased_gpu(given.gpu_shares, specification.device):
         # PyTorch is imported when there is a GPU for it.
         run = load(studies.get(specification.study).job)
+        paused = {}
+        if given.rung:
+            from perturb.train.run import Pause
+
+            paused = {"pause": Pause(given.until, given.rung)}
         files = RunFiles(
             folder=given.record.parent,
             images=given.images,
             manifest=given.manifest,
             initial=given.initial,
             state=given.state,
-            progress=given.log.with_suffix(PROGRESS),
+            progress=given.progress or given.log.with_suffix(PROGRESS),
         )
         run(
             specification,
@@ -44,4 +52,5 @@ with user_errors(given.log):
             # SLURM tries the runs of a pack again together, finished or not (perturb.jobs.packs).
             keep_state="SLURM_JOB_ID" in os.environ,
             store=Store.of_environment(),
+            **paused,
         )

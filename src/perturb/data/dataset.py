@@ -30,6 +30,8 @@ class Images:
     layout that was read, `files` maps the names of its files to the SHA-256 of their contents,
     `partial` says that the set is smaller than the official one. Where `train_labels` hold label
     noise, `train_true_labels` int64 [N] are those without it, and `noise` describes it.
+    `train_subjects` [N] say whose image each is, where that is known: validation then has no
+    subject of train.
     """
 
     train_images: np.ndarray
@@ -42,6 +44,7 @@ class Images:
     partial: bool = False
     train_true_labels: np.ndarray | None = None
     noise: Mapping[str, Any] = field(default_factory=dict)
+    train_subjects: np.ndarray | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by name: what the data's SHA-256 is taken over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from perturb.data import registry
 from perturb.data.dataset import Dataset, Images
-from perturb.data.splits import stratified_indices
+from perturb.data.splits import grouped_indices, stratified_indices
 from perturb.errors import PerturbError
 from perturb.files import read_json, read_npz, sha256_arrays, write_json, write_npz
 
@@ -85,6 +86,8 @@ def _manifest(
         "crop_padding": max(1, size // 8),
         "source": {"kind": images.kind, "files": dict(images.files)},
     }
+    if images.train_subjects is not None:
+        described["subjects"] = len(set(images.train_subjects))
     return described | ({"noise": dict(images.noise)} if images.noise else {})
 
 
@@ -97,21 +100,20 @@ def prepare(
     split_seed: int = 0,
     allow_partial: bool = False,
     folder: str | Path | None = None,
+    class_map: Mapping[str, Any] | None = None,
 ) -> None:
     """Read data set `name` from `data_root` and write its arrays and its manifest.
 
     `name` may be a variant (`digits_noise-0.4`). `folder` is a user's own folder of images by
     class, read under the base of `name`. With `allow_partial` an incomplete official set passes,
-    and the manifest says so. `split_seed` fixes the 20 % validation hold-out, and label noise.
+    and the manifest says so. `class_map` says of which data set `name` has the classes under other
+    names (`perturb.data.mapped`). `split_seed` fixes the 20 % validation hold-out, and label noise.
     Raises PerturbError for an unknown name, missing files (which, where to put them, their
     checksums) and corrupt ones.
     """
-    dataset = registry.find(name, folder, split_seed)
+    dataset = registry.find(name, folder, split_seed, class_map)
     images = dataset.read(Path(data_root).expanduser().resolve(), allow_partial)
-    count = round(VALIDATION_SHARE * len(images.train_labels))
-    validation_indices = stratified_indices(
-        images.true_labels(), count, seed=split_seed, purpose="validation split"
-    )
+    validation_indices = _held_out(images, split_seed)
     if not len(validation_indices) or not len(images.test_labels):
         raise PerturbError(
             f"Data set '{name}': {len(images.train_labels)} train and {len(images.test_labels)} "
@@ -120,6 +122,16 @@ def prepare(
     described = _manifest(dataset, images, validation_indices, split_seed)
     write_npz(npz, {**images.arrays(), "validation_indices": validation_indices})
     write_json(manifest, described)
+
+
+def _held_out(images: Images, seed: int) -> np.ndarray:
+    """Return the indices of train that are validation: by class, and by subject where known."""
+    labels, purpose = images.true_labels(), "validation split"
+    if images.train_subjects is not None:
+        subjects = images.train_subjects
+        return grouped_indices(labels, subjects, VALIDATION_SHARE, seed=seed, purpose=purpose)
+    count = round(VALIDATION_SHARE * len(labels))
+    return stratified_indices(labels, count, seed=seed, purpose=purpose)
 
 
 def _check(path: Path, what: str, expected: str, found: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from perturb.data import variants
 from perturb.data.cifar import CIFAR10
@@ -12,9 +13,11 @@ from perturb.data.cifar100 import CIFAR100
 from perturb.data.dataset import Dataset, Shape
 from perturb.data.digits import DIGITS
 from perturb.data.dropping import WithoutDuplicates
+from perturb.data.expressions import CKPLUS48, FER2013, RAFDB
 from perturb.data.fashion_mnist import FASHION_MNIST
 from perturb.data.image_folder import ImageFolder
 from perturb.data.image_sizes import Folder
+from perturb.data.mapped import MappedDataset
 from perturb.data.noise import NoisyDataset
 from perturb.errors import PerturbError, did_you_mean
 
@@ -25,19 +28,36 @@ DATASETS: dict[str, Dataset] = {
         CIFAR10,
         CIFAR100,
         FASHION_MNIST,
+        CKPLUS48,
+        FER2013,
+        RAFDB,
     )
 }
 
 
-def find(name: str, folder: str | PathLike[str] | None = None, seed: int = 0) -> Dataset:
+def find(
+    name: str,
+    folder: str | PathLike[str] | None = None,
+    seed: int = 0,
+    class_map: Mapping[str, Any] | None = None,
+) -> Dataset:
     """Return the data set called `name`, a variant too.
 
     `folder` is a user's own folder of images, where the base is one, with the size that they
-    come to where it is an `image_sizes.Folder`; `seed` fixes label noise.
+    come to where it is an `image_sizes.Folder`; `seed` fixes label noise. `class_map` says which
+    `dataset` the base is, and what its `classes` are called.
     Raises PerturbError where there is no such data set, or where its name is not spelled so.
     """
     variant = variants.parse(name)
-    if folder:
+    if class_map:
+        if variant.base in DATASETS:
+            raise PerturbError(
+                f"class_maps: '{variant.base}' is a built-in data set. Use another name."
+            )
+        base: Dataset = MappedDataset.of(
+            variant.base, find(class_map["dataset"], folder), class_map["classes"]
+        )
+    elif folder:
         if variant.base in DATASETS:
             raise PerturbError(
                 f"image_folders: '{variant.base}' is a built-in data set. Use another name."
@@ -95,11 +115,15 @@ def root_of(name: str, data_root: str | Path) -> Path:
     return below[0] if below else root
 
 
-def readers(name: str) -> tuple[str, ...]:
-    """Return the modules that read a data set: its own, and those of its variant."""
+def readers(name: str, mapped: str = "") -> tuple[str, ...]:
+    """Return the modules that read a data set: its own, and those of its variant.
+
+    `mapped`: the data set whose classes it has under other names.
+    """
     variant = variants.parse(name)
-    known = DATASETS.get(variant.base)
+    known = DATASETS.get(mapped or variant.base)
     found = [type(known).__module__ if known else ImageFolder.__module__]
+    found += [MappedDataset.__module__] if mapped else []
     found += [WithoutDuplicates.__module__] if variant.dropped else []
     found += [NoisyDataset.__module__] if variant.noise else []
     return tuple(found)

@@ -28,3 +28,23 @@ def stratified_indices(labels: np.ndarray, count: int, *, seed: int, purpose: st
         for label, number in zip(classes, drawn, strict=True)
     ]
     return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def grouped_indices(
+    labels: np.ndarray, groups: np.ndarray, share: float, *, seed: int, purpose: str
+) -> np.ndarray:
+    """Draw about `share` of the images so that no group is drawn in part; sorted, int64.
+
+    Groups are subjects, for example. Classes keep their shares as far as whole groups allow
+    (scikit-learn's StratifiedGroupKFold). The draw depends on `labels`, `groups`, `seed` and
+    `purpose` only.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    from perturb.random import stream
+
+    folds = StratifiedGroupKFold(
+        n_splits=round(1 / share), shuffle=True, random_state=stream(seed, 0, purpose) % 2**32
+    )
+    _, drawn = next(iter(folds.split(labels, labels, groups)))
+    return np.sort(drawn).astype(np.int64)

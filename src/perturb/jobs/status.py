@@ -58,6 +58,8 @@ def collect(results: Path, logs: Path | None = None, now: float | None = None) -
     names = {path.parent.relative_to(results / "runs").as_posix() for path in _records(results)}
     for path in (logs / "runs").glob("*/*/*/seed*.log"):
         names.add(path.relative_to(logs / "runs").with_suffix("").as_posix())
+    for path in (logs / "runs").glob(f"*/*/*/seed*{SUFFIX}"):  # one that is paused has no log
+        names.add(path.relative_to(logs / "runs").as_posix().removesuffix(SUFFIX))
     found = []
     for name in sorted(names):
         try:

@@ -16,6 +16,7 @@ from perturb import runs, studies
 from perturb.config import Config
 from perturb.errors import PerturbError
 from perturb.jobs.store import DAMAGED, DamagedEntry, Entry, Store
+from perturb.search.listing import listed
 
 DAY = 86400.0
 ROOT = Path(__file__).parents[3]
@@ -236,8 +237,9 @@ def _update(whole: dict[str, Any], more: Mapping[str, Any]) -> None:
 def _asked(config: Config) -> Chosen:
     """Return what says whether an entry's run is one of any chapter, with its settings of today."""
     settings = {}
+    results = Path(config.values.get("pathvars", {}).get("results", "results"))
     for chapter in (*studies.chapters(config), *studies.asked(config)):
-        for run in (*chapter.runs, *chapter.landscape_runs):
+        for run in (*chapter.runs, *chapter.landscape_runs, *listed(chapter, results)):
             specification = studies.specification(config, run)
             neutral = type(specification).NEUTRAL
             settings[run] = runs.without_neutral(specification.settings(), neutral)

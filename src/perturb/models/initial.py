@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,13 @@ from perturb.random import stream
 
 Shape = tuple[int, int, int | None]
 SHOWN = 3  # tensors that a message names
+
+
+class HasBackbone(Protocol):
+    """A network that takes the weights of its backbone under the names of their makers."""
+
+    def load_backbone(self, published: Mapping[str, Tensor]) -> None:
+        """Load them in place; PerturbError where they do not fit."""
 
 
 def weights(
@@ -41,6 +49,9 @@ def weights(
     path = _file_of(model, source, data_root)
     given = read(path)
     try:
+        if source.kind == "published" and not isinstance(model, LibraryModel):
+            cast(HasBackbone, network).load_backbone(given)
+            return {key: tensor.detach() for key, tensor in network.state_dict().items()}
         if isinstance(model, LibraryModel) and model.library == "timm":
             given = _as_timm_loads(model, shape, options, given)
         return with_body(network, own, given)
@@ -50,11 +61,13 @@ def weights(
 
 def _file_of(model: Model, source: Source, data_root: str | Path | None) -> Path:
     if source.kind == "published":
-        if not isinstance(model, LibraryModel):
-            raise PerturbError(f"nobody published weights of model '{model.name}'.")
         from perturb.models import pretrained
 
-        return pretrained.find(model, source.where, data_root)
+        if isinstance(model, LibraryModel):
+            return pretrained.find(model, source.where, data_root)
+        if model.name not in pretrained.BROUGHT:
+            raise PerturbError(f"nobody published weights of model '{model.name}'.")
+        return pretrained.find_brought(model.name, data_root)
     path = Path(source.where)
     if not path.is_file():
         raise PerturbError(

@@ -24,6 +24,10 @@ _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _BYTES = 4  # of a float32
 
 
+# Weights that their makers give to those who ask, by model: the file below `weights`.
+BROUGHT: dict[str, str] = {"ir50_vit_pretrained": "iresnet50.pth"}
+
+
 @dataclass(frozen=True)
 class Published:
     """Weights that somebody published.
@@ -114,6 +118,18 @@ def find(model: LibraryModel, tag: str = "", data_root: str | Path | None = None
             _verify(path, wanted)
             return path
     raise PerturbError(_missing(model, wanted, folders))
+
+
+def find_brought(name: str, data_root: str | Path | None = None) -> Path:
+    """Return the file of weights that a user brings for a model; PerturbError where it is not."""
+    path = Path(data_root or torch.hub.get_dir(), "weights", BROUGHT[name])
+    if not path.is_file():
+        raise PerturbError(
+            f"Model '{name}': no file {path}. Put insightface's weights of iresnet50 (backbone.pth "
+            f"of an arcface_torch model) there, or use '{name.rpartition('_')[0]}', whose backbone "
+            "is random."
+        )
+    return path
 
 
 def _in_hub_cache(wanted: Published) -> Path | None:

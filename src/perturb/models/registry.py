@@ -161,6 +161,28 @@ MODELS: dict[str, Model] = {
             for prefix, weights in (("", "binary"), ("real_", "full-precision"))
             for width in (8, 16)
         ),
+        Model(
+            "ir50_vit_pretrained",
+            "perturb.models.expression:ir50_vit",
+            "ir50_vit whose IResNet-50 has weights from a file of the user's",
+            pretrained=True,
+        ),
+        *(
+            Model(
+                f"{name}{suffix}",
+                f"perturb.models.expression:{name}{suffix}",
+                f"{stem}, class token and 8 {blocks}",
+            )
+            for name, stem in (
+                ("ir50_vit", "randomly initialised IResNet-50 on images resized to 224"),
+                ("small_vit", "a few strided convolutions"),
+            )
+            for suffix, blocks in (
+                ("", "ViT blocks"),
+                ("_cls", "class-attention blocks"),
+                ("_cls_coded", "class-attention blocks with both bugs of the lab log's code"),
+            )
+        ),
     )
 }
 

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from perturb import models, names, optim
 from perturb.data.feeding import Feed, make_feeds
-from perturb.data.protocol import make_splits
+from perturb.data.protocol import Split, make_splits
 from perturb.random import stream
 from perturb.train import finetuning
 from perturb.train.determinism import check_precision, set_precision
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 _BOTH_ACCURACIES = ("accuracy", "true_accuracy")
+# Of the splits, the data set's manifest, the settings and the device.
+MakeFeeds = Callable[[dict[str, Split], Mapping[str, Any], Any, torch.device], dict[str, Feed]]
 
 
 class Term:
@@ -104,8 +106,9 @@ class _Tally:
         self.true_labels = feed.true_labels(epoch)
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Count the feed's next batch."""
+        """Count the feed's next batch; of mixed labels [B, classes] the largest share counts."""
         predicted = logits.argmax(1)
+        labels = labels.argmax(1) if labels.ndim == 2 else labels
         self.losses.append(loss)
         self.sizes.append(len(labels))
         self.correct.append((predicted == labels).sum())
@@ -355,22 +358,29 @@ def build(
     *,
     method: str = "",
     terms: Sequence[Term] = (),
+    model: nn.Module | None = None,
+    make_feeds: MakeFeeds = make_feeds,
+    kind: type[Classifier] = Classifier,
     **options: Any,
 ) -> Classifier:
     """Return the classifier that a specification asks for.
 
-    Its model comes from the registry, its update rule from `method`, a name of
-    `perturb.names`, by default the specification's own; `options` are further ones of the
-    optimiser (`perturb.optim.PerturbedOptimizer`).
+    Its update rule comes from `method`, a name of `perturb.names`, by default the specification's
+    own; `options` are further ones of the optimiser (`perturb.optim.PerturbedOptimizer`). `model`
+    has its initial weights; by default it is the registry's, with those of `inputs`. `kind` is
+    the class that is returned.
 
     Raises PerturbError where initial weights do not fit or the device lacks the number format.
     """
     check_precision(specification.precision, inputs.device)
     set_precision(specification.precision)
     manifest = inputs.data.manifest
-    shape = (manifest["num_classes"], manifest["image_size"], manifest["channels"])
-    model = models.build(specification.architecture, *shape, dict(specification.network_options))
-    inputs.load_initial(model)
+    if model is None:
+        shape = (manifest["num_classes"], manifest["image_size"], manifest["channels"])
+        model = models.build(
+            specification.architecture, *shape, dict(specification.network_options)
+        )
+        inputs.load_initial(model)
     frozen = finetuning.freeze(model, specification.freeze)
     epochs = names.parse(method or specification.method).epochs
     schedule = finetuning.learning_rate(specification, epochs)
@@ -400,4 +410,4 @@ def build(
     feeds = make_feeds(splits, manifest, specification, inputs.device)
     rates = [group["lr"] for group in optimizer.param_groups]
     tuning = Tuning(frozen, specification.label_smoothing, schedule, rates, specification.seed)
-    return Classifier(model, optimizer, feeds, terms, forward, tuning)
+    return kind(model, optimizer, feeds, terms, forward, tuning)

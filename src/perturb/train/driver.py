@@ -46,6 +46,7 @@ def train(
     *,
     checkpoint_every: int = 0,
     before: Outcome | None = None,
+    until: int | None = None,
     epoch_ended: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
     """Train `learner` in place and return what it came to.
@@ -55,6 +56,7 @@ def train(
         checkpoint_every: keep the weights of every epoch whose number is a multiple of this,
             counted from 1; 0 keeps none.
         before: the epochs that are done already, to be gone on from.
+        until: stop when this number of epochs is done; None trains all of the learner's.
         epoch_ended: is told after each epoch what the run has come to so far.
 
     A loss that is not finite ends the run: `diverged_at_step` counts steps from 1, and `last`
@@ -63,7 +65,8 @@ def train(
     finite losses; the step is the epoch's last one then.
     """
     outcome = before or Outcome.begun(learner)
-    for epoch in range(len(outcome.history.rows), learner.epochs):
+    epochs = learner.epochs if until is None else min(until, learner.epochs)
+    for epoch in range(len(outcome.history.rows), epochs):
         start = time.perf_counter()
         trained = learner.train(epoch)
         if trained.not_finite is not None:

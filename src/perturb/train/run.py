@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +16,7 @@ from perturb import code, runs, studies
 from perturb.data import load
 from perturb.data.prepared import read_manifest
 from perturb.errors import PerturbError
-from perturb.files import sha256_file, write_npz, write_text
+from perturb.files import sha256_file, write_json, write_npz, write_text
 from perturb.jobs.progress import Progress
 from perturb.jobs.signals import interrupted_by_sigterm
 from perturb.jobs.store import Store, put_back
@@ -27,9 +30,50 @@ from perturb.train.determinism import (
     versions,
 )
 from perturb.train.driver import Outcome, train
+from perturb.train.history import History
 from perturb.train.learner import Inputs, Learner, MakeLearner, Weights, load_weights_into
 from perturb.train.settings import DrivenSettings
 from perturb.train.state import State, StateFolder
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Where a run is to stop for now, and the file that says how good it is by then."""
+
+    epochs: int
+    file: Path
+
+    def write(self, outcome: Outcome) -> None:
+        """Write the row of the last epoch that was asked for, or that the run diverged before."""
+        rows, step = outcome.history.rows, outcome.diverged_at_step
+        reached = len(rows) >= self.epochs
+        found = {
+            "status": "paused" if reached else "diverged",
+            "diverged_at_step": None if reached else step,
+            "epochs": self.epochs if reached else len(rows),
+            "row": rows[self.epochs - 1] if reached else None,
+        }
+        write_json(self.file, found)
+
+    def of_finished(
+        self, specification: DrivenSettings, files: RunFiles, modules: Mapping[str, str]
+    ) -> bool:
+        """Write the file from a run that is finished, and was made by the same; whether it was."""
+        if not files.record.exists():
+            return False
+        record = runs.read_record(files.record)
+        same = record["sha256"].get("code") == code.digest(modules)
+        if not same or specification.differences(record):
+            return False
+        text = files.file(runs.EPOCHS).read_text(encoding="utf-8").splitlines()
+        rows = [
+            {name: float(value) for name, value in row.items() if value}
+            for row in csv.DictReader(text)
+        ]
+        nothing: Weights = {}
+        step = record["diverged_at_step"]
+        self.write(Outcome(History((), rows), nothing, nothing, diverged_at_step=step))
+        return True
 
 
 def run(
@@ -39,8 +83,12 @@ def run(
     save_seconds: float = 60.0,
     keep_state: bool = False,
     store: Store | None = None,
+    pause: Pause | None = None,
 ) -> None:
     """Train one run of a study and write its folder: record, epochs, batches, weights, timing.
+
+    With `pause` it is trained in part: its state is kept, and instead of the folder the file of the
+    pause is written. Whoever asks for more epochs, or for the whole run, goes on from there.
 
     Where `store` has what it comes to it is put back, before the images are read; else it is kept
     there.
@@ -54,6 +102,8 @@ def run(
     """
     make_learner = load_function(studies.get(specification.study).learner)
     modules = studies.code_of(specification)
+    if pause and pause.of_finished(specification, files, modules):
+        return
     run_learner(
         specification,
         files,
@@ -62,6 +112,7 @@ def run(
         save_seconds=save_seconds,
         keep_state=keep_state,
         store=store,
+        pause=pause,
     )
 
 
@@ -74,6 +125,7 @@ def run_learner(
     save_seconds: float = 60.0,
     keep_state: bool = False,
     store: Store | None = None,
+    pause: Pause | None = None,
 ) -> None:
     """Do what `run` does, with a learner that no study has to know.
 
@@ -89,7 +141,7 @@ def run_learner(
     folder = StateFolder(files.state_folder, fingerprint, save_seconds)
     progress = Progress(files.progress, 0)
     with folder.locked(), _reporting(folder, progress):
-        if put_back(store, made_from, files.folder, progress):
+        if pause is None and put_back(store, made_from, files.folder, progress):
             folder.leave()
             return
         data = load(files.images, files.manifest) if files.images and files.manifest else None
@@ -109,8 +161,14 @@ def run_learner(
             learner,
             checkpoint_every=specification.checkpoint_every,
             before=before.outcome.copy() if before else None,
+            until=pause.epochs if pause else None,
             epoch_ended=epoch_ended,
         )
+        if pause:
+            folder.save()
+            pause.write(outcome)
+            progress.end("stopped", f"paused after {len(outcome.history.rows)} epochs")
+            return
         outputs = {
             "code": code.digest(modules),
             "final_weights": sha256_weights(outcome.last),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from perturb import studies
 from perturb.config import Config
+from perturb.efficiency import catalogue as efficiency
 from perturb.jobs.store import store_folder
 from perturb.study import Chapter
 from perturb.verify import made_again, records
@@ -36,7 +37,8 @@ def verify(
     records.check_predictions(found, runs)
     records.check_landscapes(found, runs)
     records.check_store(found, store_folder(config, found.results))
-    there = [chapter for chapter in _known(config) if _is_there(found.results, chapter)]
+    known = [*_known(config), *efficiency.measured(found.results)]
+    there = [chapter for chapter in known if _is_there(found.results, chapter)]
     for chapter in there:
         made_again.compare_tables(found, chapter)
         made_again.compare_figures(found, chapter)

@@ -22,6 +22,7 @@ from perturb.landscape.table import read_curvature
 from perturb.models.weights import load_weights, sha256_weights
 from perturb.predictions import files as predictions
 from perturb.runs import IDENTITY, NOT_HASHED, Run, check_file, folders, read_record
+from perturb.search.listing import chosen_runs
 from perturb.study import Chapter
 from perturb.verify.found import Verification
 
@@ -103,6 +104,7 @@ def check_runs(
         if stale:
             found.find("runs", "stale", path, "; ".join(stale))
     wanted = [run for chapter in chapters for run in (*chapter.runs, *chapter.landscape_runs)]
+    wanted += [run for chapter in chapters for run in chosen_runs(chapter, found.results)]
     for run in dict.fromkeys(wanted):
         if run not in records and not (found.results / run.folder).exists():
             found.find("runs", "missing", found.results / run.record)

@@ -1,0 +1,1 @@
+"""What a model costs to run: operations, parameters, time, memory; usable alone."""

@@ -1,0 +1,93 @@
+"""The trials of a search beyond those that its configuration lists: listed so far, and assumed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from perturb.config import Config
+from perturb.runs import Run
+from perturb.search.points import points
+from perturb.search.settings import SCIENTIFIC, Search, Stage
+from perturb.search.steps import Step, Trial, trials_of
+from perturb.search.study import naming_of
+from perturb.study import Chapter
+
+
+def search_of(chapter: Chapter) -> Search | None:
+    """Return the search that a chapter is, or None."""
+    found = chapter.settings.get("search")
+    return Search.of(found) if found else None
+
+
+def listed(chapter: Chapter, results: Path) -> tuple[Run, ...]:
+    """Return the runs that the steps made so far have listed; none for another kind of chapter.
+
+    Those of rungs too, of which most are never trained through.
+    """
+    search = search_of(chapter)
+    if search is None:
+        return ()
+    found: dict[str, None] = {}
+    for stage in search.stages:
+        for number in range(stage.last_step, -1, -1):
+            path = results / search.step_file(stage, number)
+            if not path.exists():
+                continue
+            step = Step.read(path)
+            trials = [*(one.trial for one in step.measured), *step.trials]
+            found |= dict.fromkeys(trial.run for trial in trials if trial.run)
+            break
+    return tuple(Run.of_folder(run) for run in found)
+
+
+def chosen_runs(chapter: Chapter, results: Path) -> tuple[Run, ...]:
+    """Return the runs that a search's tables are made from, as far as its steps have come."""
+    search = search_of(chapter)
+    if search is None:
+        return ()
+    found: dict[str, None] = {}
+    for stage in search.stages:
+        path = results / search.step_file(stage, stage.last_step)
+        if path.exists():
+            measured = Step.read(path).measured
+            whole = [one.trial for one in measured if one.trial.until is None]
+            found |= dict.fromkeys(trial.run for trial in whole if trial.run)
+    return tuple(Run.of_folder(run) for run in found)
+
+
+def assumed(config: Config, chapter: Chapter) -> tuple[Run, ...]:
+    """Return runs like those that later stages will list, for what they cost (`by_stage`)."""
+    known = set(chapter.runs)
+    every = dict.fromkeys(run for runs in by_stage(config, chapter).values() for run in runs)
+    return tuple(run for run in every if run not in known)
+
+
+def by_stage(config: Config, chapter: Chapter) -> dict[str, tuple[Run, ...]]:
+    """Return the runs of each stage, known or assumed; nothing for another kind of chapter.
+
+    Each stage is taken to choose its first point, halving to train every point to the end, and a
+    Bayesian sampler to ask for quasi-random points: so many trials at most.
+    """
+    search = search_of(chapter)
+    if search is None:
+        return {}
+    naming = naming_of(config, search)
+    every: dict[str, tuple[Trial, ...]] = {}
+    for stage in search.stages:
+        before = dict(every[stage.after][0].values) if every.get(stage.after) else {}
+        if stage.repeat:
+            own = search.stage(stage.after).of_role(SCIENTIFIC)
+            seen = {str([t.values[p.name] for p in own]): t for t in every[stage.after]}
+            found = [dict(trial.values) for trial in seen.values()]
+        else:
+            found = points(_quasi_random(stage), before)
+        every[stage.name] = trials_of(stage, found, before, naming, None)
+    return {
+        name: tuple(Run.of_folder(trial.run) for trial in trials if trial.run)
+        for name, trials in every.items()
+    }
+
+
+def _quasi_random(stage: Stage) -> Stage:
+    return replace(stage, sampler="sobol") if stage.sampler == "tpe" else stage

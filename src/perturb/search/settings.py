@@ -1,0 +1,324 @@
+"""What a search is: stages with roles of their parameters, and how points are chosen. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from perturb import slugs
+from perturb.errors import PerturbError, did_you_mean
+
+Value = float | int | str | bool
+SCIENTIFIC, NUISANCE = "scientific", "nuisance"
+SAMPLERS = ("grid", "sobol", "halton", "tpe")
+SELECTION = "validation_accuracy"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One of a stage's parameters: its role, and the values that it may take.
+
+    Either `values`, in the order that breaks ties (cheap ones first); or a range from `low` to
+    `high`, `scale` `log` or `linear`, whose grid has `points` values or `per_decade` to a decade
+    (4: quarter decades); or `times`, factors of the value that the stage before has chosen.
+    """
+
+    name: str
+    role: str
+    values: tuple[Value, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    scale: str = "log"
+    points: int = 0
+    per_decade: int = 0
+    integer: bool = False
+    times: tuple[float, ...] = ()
+
+    @property
+    def is_range(self) -> bool:
+        """Whether it is a range of numbers, not a list."""
+        return not self.values and not self.times
+
+    def grid(self, before: Mapping[str, Value]) -> tuple[Value, ...]:
+        """Return its values on a grid; `before` are those that the stage before has chosen."""
+        if self.times:
+            return tuple(rounded(float(before[self.name]) * factor) for factor in self.times)
+        if self.values:
+            return self.values
+        count = self.points or 1 + round(math.log10(self.high / self.low) * self.per_decade)
+        steps = [at / (count - 1) if count > 1 else 0.0 for at in range(count)]
+        return tuple(dict.fromkeys(self.at(share) for share in steps))
+
+    def at(self, share: float) -> Value:
+        """Return the value at a share of the range (or the list) from 0 to 1."""
+        if not self.is_range:
+            values = self.values
+            return values[min(int(share * len(values)), len(values) - 1)]
+        if self.scale == "log":
+            value = self.low * (self.high / self.low) ** share
+        else:
+            value = self.low + (self.high - self.low) * share
+        return round(value) if self.integer else rounded(value)
+
+
+@dataclass(frozen=True)
+class Halving:
+    """Successive halving: epochs of each rung but the last, and the share that goes on."""
+
+    epochs: tuple[int, ...]
+    keep: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a search.
+
+    Args:
+        name: of the stage, unique in its search.
+        template: a method's name with parameters in braces: `adamw_lr-{lr}_depth-{depth}_{epochs}`.
+        parameters: scientific and nuisance ones, in the order of the configuration.
+        fixed: values of the other parameters; those that are missing are what `after` has chosen.
+        after: the stage that this one starts from, "" for none.
+        repeat: seeds: the best point of each scientific value of `after` is trained at these.
+        sampler: one of `SAMPLERS`, by default `sobol` where the configuration says how many
+            `trials`, else `grid`; for `tpe` in `rounds`.
+        halving: or None.
+        seeds: of each trial.
+        sampler_seed: of the quasi-random and the Bayesian sampler.
+    """
+
+    name: str
+    template: str
+    parameters: tuple[Parameter, ...]
+    fixed: Mapping[str, Value] = field(default_factory=dict)
+    after: str = ""
+    repeat: tuple[int, ...] = ()
+    sampler: str = "grid"
+    trials: int = 0
+    rounds: int = 1
+    halving: Halving | None = None
+    seeds: tuple[int, ...] = (0,)
+    sampler_seed: int = 0
+
+    @property
+    def rounds_of_trials(self) -> int:
+        """How often trials are listed: once, for each rung, or in each round of a sampler."""
+        if self.halving:
+            return len(self.halving.epochs) + 1
+        return self.rounds if self.sampler == "tpe" else 1
+
+    @property
+    def chosen_step(self) -> int:
+        """The step that says which point is chosen."""
+        return self.rounds_of_trials
+
+    @property
+    def last_step(self) -> int:
+        """The step after it, which compares predictions."""
+        return self.rounds_of_trials + 1
+
+    @property
+    def known(self) -> bool:
+        """Whether the list of its trials is known before the first one runs."""
+        return not self.after and not self.halving and self.sampler != "tpe"
+
+    def of_role(self, role: str) -> tuple[Parameter, ...]:
+        """Return the parameters of a role."""
+        return tuple(one for one in self.parameters if one.role == role)
+
+
+@dataclass(frozen=True)
+class Search:
+    """The stages of a chapter: on one data set, with one model.
+
+    `selection` is the column of a record's last epoch that a point is chosen by, `reported` the one
+    that is reported beside it; larger is better of both.
+    """
+
+    study: str
+    chapter: str
+    title: str
+    dataset: str
+    model: str
+    stages: tuple[Stage, ...]
+    scale: str = "full"
+    selection: str = SELECTION
+    reported: str = "test_accuracy"
+
+    def stage(self, name: str) -> Stage:
+        """Return the stage of that name; PerturbError where there is none."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        names = [stage.name for stage in self.stages]
+        raise PerturbError(f"{self.chapter}: no stage '{name}'.{did_you_mean(name, names)}")
+
+    def step_file(self, stage: Stage, step: int) -> str:
+        """Return the file of a stage's step, relative to the results."""
+        return f"search/{self.chapter}/{stage.name}/step{step}.json"
+
+    @property
+    def files(self) -> list[str]:
+        """The last step's file of each stage, relative to the results."""
+        return [self.step_file(stage, stage.last_step) for stage in self.stages]
+
+    def values(self) -> dict[str, Any]:
+        """Return the search as plain values; `of` reads them back."""
+        return msgspec.to_builtins(self)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Search:
+        """Read what `values` returned, or its JSON's values."""
+        return msgspec.convert(values, cls)
+
+
+def read(
+    stages: Sequence[Mapping[str, Any]], seeds: Sequence[int], where: str
+) -> tuple[Stage, ...]:
+    """Return the stages that the configuration describes, each completed by the one it is after.
+
+    PerturbError, which begins with `where`, for a stage that does not fit together.
+    """
+    found: dict[str, Stage] = {}
+    for given in stages:
+        stage = _stage(given, found, seeds, f"{where}, stage {given['stage']}")
+        if stage.name in found:
+            raise PerturbError(f"{where}: there are two stages '{stage.name}'. Rename one.")
+        found[stage.name] = stage
+    return tuple(found.values())
+
+
+def _stage(
+    given: Mapping[str, Any], known: Mapping[str, Stage], seeds: Sequence[int], where: str
+) -> Stage:
+    after = given.get("after", "")
+    if after and after not in known:
+        raise PerturbError(
+            f"{where}: after '{after}' must name a stage above it.{did_you_mean(after, known)}"
+        )
+    base = known.get(after)
+    repeat = tuple(given.get("repeat", ()))
+    if repeat and not base:
+        raise PerturbError(f"{where}: repeat needs `after`, the stage whose points are repeated.")
+    template = given.get("method") or (base.template if base else "")
+    if not template:
+        raise PerturbError(f"{where}: missing key 'method', such as sgd_{{epochs}}.")
+    parameters = tuple(
+        _parameter(name, role, spec, where)
+        for role in (SCIENTIFIC, NUISANCE)
+        for name, spec in given.get(role, {}).items()
+    )
+    if repeat and base:
+        if parameters:
+            raise PerturbError(f"{where}: a stage that repeats has no parameters of its own.")
+        parameters = base.of_role(SCIENTIFIC)
+    fixed = {name: plain(value) for name, value in given.get("fixed", {}).items()}
+    stage = Stage(
+        name=given["stage"],
+        template=template,
+        parameters=parameters,
+        fixed=fixed,
+        after=after,
+        repeat=repeat,
+        sampler=given.get("sampler", "sobol" if "trials" in given else "grid"),
+        trials=given.get("trials", 0),
+        rounds=given.get("rounds", 1),
+        halving=_halving(given.get("halving"), where),
+        seeds=repeat or tuple(given.get("seeds", seeds[:1])),
+        sampler_seed=given.get("sampler_seed", 0),
+    )
+    _check(stage, base, where)
+    return stage
+
+
+def _parameter(name: str, role: str, spec: Any, where: str) -> Parameter:
+    if isinstance(spec, list):
+        return Parameter(name, role, values=tuple(plain(value) for value in spec))
+    numbers: dict[str, Any] = {k: plain(value) for k, value in spec.items() if k != "times"}
+    times = tuple(float(plain(value)) for value in spec.get("times", ()))
+    for end in {"low", "high"} & set(numbers):
+        try:
+            numbers[end] = float(numbers[end])
+        except ValueError:
+            raise PerturbError(f"{where}: {end} of {name} is no number: {numbers[end]}.") from None
+    found = Parameter(name, role, times=times, **numbers)
+    if times:
+        return found
+    if not (found.low < found.high and math.isfinite(found.high)):
+        raise PerturbError(
+            f"{where}: the range of {name} must have a low below a finite high; it goes from "
+            f"{found.low:g} to {found.high:g}."
+        )
+    if found.scale == "log" and found.low <= 0:
+        raise PerturbError(f"{where}: {name} has a logarithmic scale; its low must be above 0.")
+    return found
+
+
+def _halving(given: Mapping[str, Any] | None, where: str) -> Halving | None:
+    if given is None:
+        return None
+    epochs = tuple(given["epochs"])
+    if list(epochs) != sorted(set(epochs)):
+        raise PerturbError(f"{where}: the epochs of halving's rungs must rise, not {epochs}.")
+    return Halving(epochs, float(given.get("keep", 1 / 3)))
+
+
+def _check(stage: Stage, base: Stage | None, where: str) -> None:
+    """Raise PerturbError where a stage's parts contradict each other."""
+    placeholders = {name for _, name, _, _ in string.Formatter().parse(stage.template) if name}
+    own = [one.name for one in stage.parameters]
+    twice = {name for name in own if own.count(name) > 1 or name in stage.fixed}
+    if twice:
+        raise PerturbError(f"{where}: {sorted(twice)[0]} has two roles. Give it one.")
+    unknown = sorted({*own, *stage.fixed} - placeholders)
+    if unknown:
+        raise PerturbError(
+            f"{where}: the method {stage.template} has no {{{unknown[0]}}}."
+            f"{did_you_mean(unknown[0], placeholders)}"
+        )
+    missing = sorted(placeholders - {*own, *stage.fixed})
+    if missing and not base:
+        raise PerturbError(
+            f"{where}: nothing says what {{{missing[0]}}} of {stage.template} is. Put it under "
+            "scientific, nuisance or fixed."
+        )
+    ranges = [one for one in stage.parameters if one.is_range]
+    if stage.sampler == "grid":
+        for one in ranges:
+            if not (one.points or one.per_decade):
+                raise PerturbError(f"{where}: a grid of {one.name} needs points or per_decade.")
+    elif stage.repeat or any(one.times for one in stage.parameters):
+        raise PerturbError(f"{where}: `repeat` and `times` go with the sampler grid alone.")
+    elif stage.trials < 1:
+        raise PerturbError(f"{where}: sampler {stage.sampler} needs trials, their number.")
+    if any(one.times for one in stage.parameters) and not base:
+        raise PerturbError(f"{where}: `times` needs `after`, the stage whose choice is multiplied.")
+    if stage.halving and stage.sampler == "tpe":
+        raise PerturbError(f"{where}: halving goes with the samplers {', '.join(SAMPLERS[:3])}.")
+    if not 1 <= stage.rounds <= max(1, stage.trials):
+        raise PerturbError(f"{where}: {stage.rounds} rounds of {stage.trials} trials.")
+
+
+def plain(value: Any) -> Value:
+    """Return a value of YAML, where `1e-4` is text, as the number that it means.
+
+    One that is not finite comes back as text, which no name of a run takes for a number.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, str) and re.fullmatch(slugs.NUMBER, value):
+        return float(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e6:
+        return int(value)
+    return value
+
+
+def rounded(value: float) -> float:
+    """Return a number to three significant digits, as names of runs have it: `1.78e-4`."""
+    return float(f"{value:.3g}")

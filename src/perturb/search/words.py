@@ -1,0 +1,48 @@
+"""What the report says of a search: what was asked, the chain of choices, the warnings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from perturb.search.parts import CHOSEN, SMOKE
+from perturb.search.settings import SCIENTIFIC, Search, Stage
+from perturb.study import Words
+
+
+def words(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> Words:
+    """Return the words of a search's chapter, from its main table."""
+    search, frame = Search.of(settings["search"]), frames[""]
+    smoke = search.scale == "smoke"
+    chosen = frame[frame["kind"] == CHOSEN].set_index("stage")
+    return Words(
+        heading=search.title + (" (smoke run)" if smoke else ""),
+        what=f"{search.model} on {search.dataset}, in {len(search.stages)} stages: "
+        + "; ".join(_asked(stage) for stage in search.stages)
+        + ".",
+        warnings=[SMOKE] if smoke else [],
+        findings=[_found(stage, chosen.loc[stage.name]) for stage in search.stages],
+        facts={"Chosen by": "mean validation accuracy of the last epoch"},
+    )
+
+
+def _asked(stage: Stage) -> str:
+    scientific = ", ".join(one.name for one in stage.of_role(SCIENTIFIC))
+    nuisance = ", ".join(one.name for one in stage.parameters if one.role != SCIENTIFIC)
+    if stage.repeat:
+        return f"{stage.name} (the best of each {scientific or 'point'} at fresh seeds)"
+    parts = [f"asks {scientific}" if scientific else "", f"tunes {nuisance}" if nuisance else ""]
+    return f"{stage.name} ({', '.join(filter(None, parts)) or 'one point'})"
+
+
+def _found(stage: Stage, row: pd.Series) -> str:
+    values = json.loads(row["values"])
+    own = ", ".join(f"{one.name} {values[one.name]}" for one in stage.parameters) or "its point"
+    start = f"Starting from {stage.after}, stage" if stage.after else "Stage"
+    return (
+        f"{start} {stage.name} chose {own}: validation {100 * row['validation_accuracy_mean']:.2f} "
+        f"%, test {100 * row['test_accuracy_mean']:.2f} %."
+    )

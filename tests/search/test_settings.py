@@ -1,0 +1,86 @@
+"""What a search's configuration means, and what is refused."""
+
+import pytest
+
+from perturb.errors import PerturbError
+from perturb.search.points import ask, points
+from perturb.search.settings import Search, plain
+
+from .made_up import DEPTH, LR, REPEATS, stages
+
+
+def test_a_chain_is_read_and_printed_back():
+    chain = stages(LR, DEPTH, REPEATS)
+    assert [stage.name for stage in chain] == ["lr", "depth", "repeats"]
+    assert chain[1].template == LR["method"], "of the stage before"
+    assert [one.name for one in chain[2].parameters] == ["depth"]
+    assert chain[2].seeds == (5, 6, 7) and chain[0].seeds == (0,)
+    assert chain[0].known and not chain[1].known
+    search = Search("fer", "fer_x", "X", "x", "m", chain)
+    assert Search.of(search.values()) == search
+    assert search.files[0] == "search/fer_x/lr/step2.json"
+
+
+def test_numbers_that_yaml_reads_as_text():
+    assert plain("1e-4") == 1e-4 and plain("cls") == "cls" and plain(3.0) == 3
+    assert plain(float("inf")) == "inf"
+
+
+def test_a_grid_of_quarter_decades():
+    stage = stages({**LR, "nuisance": {"lr": {"low": "1e-6", "high": 1e-5, "per_decade": 4}}})[0]
+    found = [point["lr"] for point in points(stage, {})]
+    assert found == [1e-6, 1.78e-6, 3.16e-6, 5.62e-6, 1e-5]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({**LR, "nuisance": {"lrr": [1]}}, r"has no \{lrr\}. Did you mean 'lr'"),
+        ({**LR, "fixed": {"depth": 2}}, r"nothing says what \{epochs\}"),
+        ({**LR, "fixed": {**LR["fixed"], "lr": 1}}, "lr has two roles"),
+        ({**DEPTH, "after": "lrr"}, "must name a stage above it. Did you mean 'lr'"),
+        ({**REPEATS, "after": ""}, "repeat needs `after`"),
+        ({**LR, "nuisance": {"lr": {"low": 1, "high": 0.1}}}, "a low below a finite high"),
+        ({**LR, "nuisance": {"lr": {"low": 1, "high": float("inf")}}}, "a low below a finite high"),
+        ({**LR, "nuisance": {"lr": {"low": 0, "high": 1, "points": 3}}}, "low must be above 0"),
+        ({**LR, "nuisance": {"lr": {"low": 0.1, "high": 1}}}, "needs points or per_decade"),
+        ({**LR, "sampler": "sobol"}, "needs trials"),
+        ({**LR, "halving": {"epochs": [9, 3]}}, "must rise"),
+        ({**LR, "nuisance": {"lr": {"times": [1, 2]}}}, "`times` needs `after`"),
+    ],
+)
+def test_what_does_not_fit_together_is_one_message(given, says):
+    with pytest.raises(PerturbError, match=says):
+        stages(LR, {**given, "stage": "other"})
+
+
+QUASI = {
+    **LR,
+    "scientific": {"depth": [1, 2, 4]},
+    "nuisance": {"lr": {"low": 1e-4, "high": 1e-1}},
+    "fixed": {"epochs": 60},
+    "sampler": "sobol",
+}
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "halton"])
+def test_quasi_random_points_go_on_where_they_are_extended(sampler):
+    some, more = (
+        points(stages({**QUASI, "sampler": sampler, "trials": number})[0], {}) for number in (8, 16)
+    )
+    assert more[: len(some)] == some and len(more) > len(some)
+    # Evenly: each third of the decades and each depth gets its share.
+    thirds = [sum(10**-a > p["lr"] >= 10**-b for p in more) for a, b in ((1, 2), (2, 3), (3, 4))]
+    assert min(thirds) >= 4
+    assert {p["depth"] for p in more} == {1, 2, 4}
+
+
+def test_the_bayesian_sampler_is_fixed_by_what_it_was_told():
+    stage = stages({**QUASI, "sampler": "tpe", "trials": 12, "rounds": 3})[0]
+    first = ask(stage, [], 4)
+    assert first == ask(stage, [], 4) and len(first) == 4
+    told = [(point, 0.5 if point["lr"] > 1e-2 else None) for point in first]
+    second = ask(stage, told, 4)
+    assert second == ask(stage, told, 4)
+    assert not {tuple(p.items()) for p in first} & {tuple(p.items()) for p in second}
+    assert all(1e-4 <= point["lr"] <= 1e-1 for point in first + second)
