@@ -78,6 +78,11 @@ def device(wildcards, resources):
     return say(ASK.device, run_of(wildcards))
 
 
+def initial(wildcards, resources):
+    """Return the file of the weights that a run begins from."""
+    return say(ASK.initial, run_of(wildcards))
+
+
 def data_root(wildcards, resources):
     """Return the folder in which data sets are looked for."""
     return CONFIG.values["data_root"]

@@ -15,16 +15,12 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import update_bn
 
+from perturb.ensembles.barrier import barrier
+
+__all__ = ["NetworkAt", "Point", "barrier", "bezier", "line", "train_bend"]
+
 Batches = Sequence[tuple[Tensor, Tensor]]
 GradientAt = Callable[[Tensor, int], Tensor]
-
-
-def barrier(values: Sequence[float]) -> float:
-    """Return how high a path rises: its largest value less the mean of its two ends.
-
-    Frankle et al. 2020, section 2, of errors; `values` are along the path, its ends among them.
-    """
-    return max(values) - (values[0] + values[-1]) / 2
 
 
 def line(start: Tensor, end: Tensor, share: float) -> Tensor:
