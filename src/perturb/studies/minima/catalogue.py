@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _BAND = "Mean over seeds, band of one standard deviation."
-_SMOOTHED = "Drawn over {window} epochs' running mean, the raw curve faint."
+_SMOOTHED = "Accuracy and gradients: running mean over {window} epochs, the raw curve faint."
 
 FIGURES: dict[str, tuple[str, str]] = {
     "distance": (
@@ -17,7 +17,7 @@ FIGURES: dict[str, tuple[str, str]] = {
         "over an epoch's batches), and the cosine of an epoch's mean gradient to the last epoch's. "
         f"{_BAND} {_SMOOTHED}",
     ),
-    "law": (
+    "predicted_distances": (
         "The law of the distance",
         "D after the last epoch against the law's prediction (left), and against the strength for "
         "each width (right; filled marks: RBF, hollow: tanh). The line is equality. Points of runs "
@@ -38,7 +38,7 @@ FIGURES: dict[str, tuple[str, str]] = {
         "Test accuracy over epochs of methods that store several checkpoints, and of warm "
         f"restarts. {_BAND} {_SMOOTHED}",
     ),
-    "ensembles": (
+    "ensemble_scores": (
         "Is the ensemble better than its members",
         "Test accuracy and negative log-likelihood of each ensemble, mean of probabilities and of "
         "logits, beside the mean and the best of its members. Mean over seeds, bars of one "
@@ -58,7 +58,7 @@ FIGURES: dict[str, tuple[str, str]] = {
 }
 OF_SECTION: dict[str, tuple[str, ...]] = {
     "baseline": ("distance", "gradients"),
-    "parameters": ("law",),
+    "parameters": ("predicted_distances",),
     "hyperparameters": ("learning_rates",),
     "several": ("checkpoints",),
     "restarts": ("cycles",),

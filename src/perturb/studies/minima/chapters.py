@@ -81,7 +81,7 @@ def _common(entry: Entry) -> dict[str, Any]:
 
 def _all_runs(entry: Entry) -> Iterable[Run]:
     for section in entry.sections.values():
-        yield from entry.runs(section.rows())
+        yield from _with_parents(entry.runs(section.rows()))
     for ensemble in entry.ensembles:
         for seed in entry.seeds:
             yield from _with_parents(members_of(entry, ensemble, seed)[0])
@@ -182,7 +182,7 @@ def _parts_measured(entry: Entry) -> list[Part]:
         ]
         inputs = _measured(entry, "ensembles", runs)
         found.append(_table("ensembles", "ensembles", inputs, _common(entry), entry))
-        found.append(_figure("ensembles", inputs, _common(entry), entry))
+        found.append(_figure("ensemble_scores", inputs, _common(entry), entry))
     if entry.valley:
         methods = entry.valley.methods()
         others = [_independent(entry, seed) for seed in entry.seeds]

@@ -195,6 +195,7 @@ def _by_rate(frame: pd.DataFrame) -> dict[float, tuple[float, float]]:
     usual = {"schedule": "fixed", "decay": 1e-3, "normalised": False}
     names = [(parse(row["method"]), row) for row in frame.to_dict("records")]
     names = [(n, r) for n, r in names if all(n.values[k] == v for k, v in usual.items())]
+    names = [(n, r) for n, r in names if n.head == "repel"]
     epochs = min((name.epochs for name, _ in names), default=0)
     for name, row in names:
         if name.epochs == epochs:
@@ -214,7 +215,9 @@ def epochs_do_not_help(frames: Frames) -> Answer | None:
     told = sorted(
         (name.epochs, _accuracy(row))
         for name, row in rows
-        if name.values["strength"] and all(name.values[k] == v for k, v in usual.items())
+        if name.head == "repel"
+        and name.values["strength"]
+        and all(name.values[k] == v for k, v in usual.items())
     )
     if len(told) < 2:
         return None

@@ -70,8 +70,10 @@ def _over_epochs(
         return []
     spread = stacked.std(0, ddof=1) if len(stacked) > 1 else np.zeros_like(mean)
     x, raw = np.arange(1, len(mean) + 1)[known], mean[known]
-    smooth = smoothed(raw, window)
-    return [Line(label, x, smooth, smoothed(spread[known], window), raw, look=look)]
+    faint = raw if window > 1 else ()
+    return [
+        Line(label, x, smoothed(raw, window), smoothed(spread[known], window), faint, look=look)
+    ]
 
 
 def _looks(plan: Plan) -> dict[str, tuple[str, int]]:
@@ -90,6 +92,10 @@ def _accuracy(run: Left) -> Any:
     return run.epochs["test_accuracy"]
 
 
+def _column(name: str) -> Callable[[Left], Any]:
+    return lambda run: run.epochs[name]
+
+
 def distance(settings: Settings, inputs: Inputs) -> Sheet:
     """Accuracy and D over epochs."""
     plan, left, window = _read(settings, inputs)
@@ -97,7 +103,7 @@ def distance(settings: Settings, inputs: Inputs) -> Sheet:
     for method, (label, look) in _looks(plan).items():
         runs = of_method(left, method)
         curves[0] += _over_epochs(label, runs, _accuracy, look, window, 100)
-        curves[1] += _over_epochs(label, runs, lambda run: run.newest, look, window)
+        curves[1] += _over_epochs(label, runs, lambda run: run.newest, look, 1)
     return Sheet(
         [
             Panel("Accuracy", "Epoch", "Test accuracy, %", curves[0]),
@@ -122,16 +128,14 @@ def gradients(settings: Settings, inputs: Inputs) -> Sheet:
         lines: list[Line] = []
         for method, (label, look) in _looks(plan).items():
             runs = of_method(left, method)
-            lines += _over_epochs(
-                label, runs, lambda run, name=column: run.epochs[name], look, window
-            )
+            lines += _over_epochs(label, runs, _column(column), look, window)
         cosine = column == "gradient_cosine"
         y = "Cosine" if cosine else "Squared norm"
         found.append(Panel(title, "Epoch", y, lines, logarithmic_y=not cosine))
     return Sheet(found, height=1.9)
 
 
-def law_figure(settings: Settings, inputs: Inputs) -> Sheet:
+def predicted_distances(settings: Settings, inputs: Inputs) -> Sheet:
     """Measured D against predicted, and against the strength for each width."""
     plan, left, _ = _read(settings, inputs)
     base = _mean_last(of_method(left, plan.reference))
@@ -196,6 +200,7 @@ def learning_rates(settings: Settings, inputs: Inputs) -> Sheet:
     found = []
     names = [parse(row.method) for row in plan.rows]
     usual = {"decay": 1e-3, "normalised": False}
+    names = [n for n in names if n.head == "repel"]
     names = [n for n in names if all(n.values[k] == v for k, v in usual.items())]
     epochs = min((name.epochs for name in names), default=0)
     for schedule in ("fixed", "step", "cosine"):
@@ -268,7 +273,7 @@ def cycles(settings: Settings, inputs: Inputs) -> Sheet:
     )
 
 
-def ensembles(settings: Settings, inputs: Inputs) -> Sheet:
+def ensemble_scores(settings: Settings, inputs: Inputs) -> Sheet:
     """Accuracy and NLL of ensembles beside their members'."""
     found = measured(inputs["measured"])
     labels = list(dict.fromkeys(found["label"]))
@@ -374,11 +379,11 @@ def _mean_last(runs: Sequence[Left]) -> float | None:
 FIGURES: dict[str, Callable[[Settings, Inputs], Sheet]] = {
     "distance": distance,
     "gradients": gradients,
-    "law": law_figure,
+    "predicted_distances": predicted_distances,
     "learning_rates": learning_rates,
     "checkpoints": checkpoints,
     "cycles": cycles,
-    "ensembles": ensembles,
+    "ensemble_scores": ensemble_scores,
     "traces": traces,
     "paths": paths,
 }

@@ -120,8 +120,8 @@ class Repelled(Classifier):
             return
         if steps is None:
             print(
-                f"perturb: strength {s.strength:g}, width {s.width:g}: never escapes by itself, for "
-                f"2 s w = {2 * s.strength * s.width:g} is no more than the weight decay "
+                f"perturb: strength {s.strength:g}, width {s.width:g}: never escapes by itself, "
+                f"for 2 s w = {2 * s.strength * s.width:g} is no more than the weight decay "
                 f"{s.weight_decay:g}. Take a larger strength or width.",
                 file=sys.stderr,
             )

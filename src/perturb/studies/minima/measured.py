@@ -6,7 +6,7 @@ its record out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def run(
         "sha256": {name: sha256_file(results / name) for name in settings["files"]},
         "code": modules,
         "device": where["device"],
-        "versions": versions_that_matter(where["versions"]),
+        "versions": versions_that_matter(versions(used)),
     }
     if put_back(store, made_from, outputs["frame"].parent):
         return
@@ -210,7 +210,7 @@ def along_paths(settings: Mapping[str, Any], network: Network) -> pd.DataFrame:
     shares = np.linspace(0, 1, settings["points"])
     rows: list[dict[str, Any]] = []
 
-    def add(label: str, path: str, ends: Sequence[Tensor], bend: Tensor | None = None) -> None:
+    def add(label: str, path: str, ends: tuple[Tensor, Tensor], bend: Tensor | None = None) -> None:
         distance = (ends[1] - ends[0]).double().square().sum().item()
         for share in shares.tolist():
             place = (

@@ -68,6 +68,8 @@ class Name:
         """Return the same run without repulsion: what it is compared with."""
         without = {key: SETTINGS[key] for key in ("strength", "width", "kernel", "anneal")}
         without |= {"boost": False, "off": 0}
+        if self.values["schedule"] == "fixed":
+            without["period"] = 0
         return replace(self, values={**self.values, **without})
 
 

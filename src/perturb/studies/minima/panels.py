@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from perturb.figures.sheet import make_sheet
+from perturb.figures.sheet import make_sheet, say_nothing_to_show
 from perturb.figures.style import COLOURS, GREY, REFERENCE, LineStyle, line_style, style
+
+Numbers = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,10 @@ class Line:
     """
 
     label: str
-    x: Sequence[float]
-    y: Sequence[float]
-    spread: Sequence[float] = ()
-    raw: Sequence[float] = ()
+    x: Numbers
+    y: Numbers
+    spread: Numbers = ()
+    raw: Numbers = ()
     marks: bool = False
     look: int = 0
     hollow: bool = False
@@ -45,7 +48,8 @@ class Line:
             return REFERENCE
         if self.look == -2:
             return LineStyle(GREY, (0, (4, 2)), None, 1.0)
-        return line_style(self.look)
+        found = line_style(self.look)
+        return replace(found, marker="o", face="white") if self.hollow else found
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,11 @@ class Panel:
     logarithmic_x: bool = False
     logarithmic_y: bool = False
     ticks: Sequence[str] = ()
+
+    @property
+    def whole_x(self) -> bool:
+        """Whether places on the x axis are whole numbers: epochs."""
+        return bool(self.lines) and all(float(x).is_integer() for x in self.lines[0].x)
 
 
 @dataclass(frozen=True)
@@ -97,10 +106,14 @@ def draw(sheet: Sheet) -> Figure:
 def _draw_panel(axes: Axes, panel: Panel) -> None:
     for line in panel.lines:
         _draw_line(axes, line)
+    if not panel.lines:
+        say_nothing_to_show(axes, "nothing to show yet")
     axes.set_title(panel.title)
     axes.set(xlabel=panel.x, ylabel=panel.y)
-    if panel.logarithmic_x:
+    if panel.logarithmic_x and panel.lines:
         axes.set_xscale("log")
+    elif panel.whole_x:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if panel.logarithmic_y and any(value > 0 for line in panel.lines for value in line.y):
         axes.set_yscale("log", nonpositive="mask")
     if panel.ticks:
@@ -154,7 +167,7 @@ def pgfplots(sheet: Sheet) -> str:
     ]
     rows = -(-len(sheet.panels) // sheet.columns)
     body = [text for panel in sheet.panels for text in _axis(panel)]
-    legend = {}
+    legend: dict[str, Line] = {}
     for panel in sheet.panels:
         for line in panel.lines:
             legend.setdefault(line.label, line)
@@ -229,7 +242,7 @@ def _plots(line: Line, logarithmic: bool) -> list[str]:
     return found
 
 
-def _points(x: Iterable[float], y: Iterable[float], logarithmic: bool) -> str:
+def _points(x: Numbers, y: Numbers, logarithmic: bool) -> str:
     pairs = zip(x, y, strict=True)
     return " ".join(f"({a:.8g},{b:.8g})" for a, b in pairs if _shown(b, logarithmic))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,10 @@ from perturb.analysis.provenance import describe
 from perturb.errors import PerturbError
 from perturb.files import read_json, read_npz, sha256_file
 from perturb.runs import BATCHES, check_file, read_record
-from perturb.studies.minima.names import Name, parse
+from perturb.studies.minima.names import SETTINGS, Name, parse
+
+# What of a specification a method's name sets, or follows from it.
+NAMED = {*SETTINGS, "learning_rate", "weight_decay", "at", "parent", "members", "trace_images"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,19 @@ class Left:
         path = self.record.with_name(BATCHES)
         check_file(self.record, path.name, read_record(self.record))
         return read_npz(path)
+
+
+def collect(records: Iterable[str | Path]) -> pd.DataFrame:
+    """Return the runs as `analysis.runs.collect` does, without the settings that their names set.
+
+    Those differ between methods on purpose: they make no comparison a mixed one.
+    """
+    found = collecting.collect(records)
+    plain = [
+        {key: value for key, value in json.loads(text).items() if key not in NAMED}
+        for text in found["specification"]
+    ]
+    return found.assign(specification=[json.dumps(one, sort_keys=True) for one in plain])
 
 
 def left_by(records: Iterable[str | Path]) -> list[Left]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -221,7 +222,7 @@ def entry(config: Config, name: str) -> Entry:
         for one in found.ensembles:
             _check_ensemble(one)
         if found.valley:
-            found.valley.methods()
+            _check_valley(found.valley)
     except PerturbError as error:
         raise PerturbError(f"{where}: {error}") from None
     return found
@@ -239,9 +240,19 @@ def _check_ensemble(ensemble: Ensemble) -> None:
         raise PerturbError(f"ensemble '{ensemble.label}': `together` is of methods wgd_....")
 
 
-def entries(config: Config) -> list[Entry]:
+def _check_valley(valley: Valley) -> None:
+    for label, method in valley.methods().items():
+        if parse(method).values.get("at"):
+            raise PerturbError(
+                f"valley, '{label}': paths begin at the last weights of {valley.parent}; leave "
+                "`at` out, or name a parent of fewer epochs."
+            )
+
+
+@lru_cache
+def entries(config: Config) -> tuple[Entry, ...]:
     """Return the entry of every chapter."""
-    return [entry(config, name) for name in config.section(NAME).get("chapters", {})]
+    return tuple(entry(config, name) for name in config.section(NAME).get("chapters", {}))
 
 
 def of_run(config: Config, run: Run) -> Entry | None:
@@ -309,7 +320,7 @@ def _check_parent(config: Config, clone: MinimaSpecification) -> None:
         return
     parent = Run(clone.dataset, clone.model, clone.parent, clone.seed)
     given = studies.specification(config, parent)
-    if not isinstance(given, TrainSettings) or getattr(given, "members", 0):
+    if not isinstance(given, TrainSettings) or getattr(given, "members", False):
         raise PerturbError(
             f"{clone.run}: {clone.parent} trains no single classifier, so nothing can branch it."
         )

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from perturb.analysis import display, provenance, tables
-from perturb.analysis import runs as collecting
 from perturb.analysis.plan import Plan
 from perturb.analysis.statistics import Summary, summarise
 from perturb.analysis.table import Cell, Column, Group, Table
@@ -19,7 +18,7 @@ from perturb.ensembles.barrier import barrier
 from perturb.studies.minima import law
 from perturb.studies.minima.chapters import INDEPENDENT, describe
 from perturb.studies.minima.names import parse
-from perturb.studies.minima.reading import Left, left_by, measured, of_method
+from perturb.studies.minima.reading import Left, collect, left_by, measured, of_method
 from perturb.studies.minima.reading import provenance as traced
 from perturb.studies.minima.verdict import KINDS, Evidence
 
@@ -32,7 +31,7 @@ SETTLED = 0.05  # a run has settled where D changed by less than this share in i
 def compared(settings: Settings, inputs: Inputs, results: Path) -> Table:
     """Return the comparison of a section's runs, with the distance that each reached."""
     plan = Plan.of(settings["plan"])
-    runs = collecting.collect(inputs["records"])
+    runs = collect(inputs["records"])
     table = display.table_of(tables.build(plan, runs), provenance.of_table(plan, runs, results))
     left = left_by(inputs["records"])
     reached = {row.method: summarise(_last(of_method(left, row.method))) for row in plan.rows}

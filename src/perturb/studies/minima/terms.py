@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -97,7 +97,7 @@ class Push(Term):
             torch.mul(before, longer, out=gradient)
         found = self.repulsion.distances
         self._distances.append(found[-1] if found else weights.new_full((), math.nan))
-        self._norms.append(self.repulsion.force_norm)
+        self._norms.append(cast(Tensor, self.repulsion.force_norm))
 
     def series(self) -> dict[str, np.ndarray]:
         """Return both series since it was last asked; distances are NaN before any checkpoint."""

@@ -112,7 +112,7 @@ class Together:
         model.zero_grad()
         logits = model(inputs)
         loss = cross_entropy(logits, labels)
-        loss.backward()
+        torch.autograd.backward(loss)
         parts = [p.grad.reshape(-1) for p in model.parameters() if p.grad is not None]
         return loss.detach(), (logits.argmax(1) == labels).sum(), torch.cat(parts)
 
