@@ -28,12 +28,12 @@ rule measure:
             ASK.file(path) for path in measured_by(wildcards)["made"]
         ],
     output:
-        frame="<results>/minima/{chapter}/{kind}/seed{seed}/{kind}.csv",
-        record="<results>/minima/{chapter}/{kind}/seed{seed}/record.json",
+        frame="<results>/minima/{chapter}/{kind}/{seed}/{kind}.csv",
+        record="<results>/minima/{chapter}/{kind}/{seed}/record.json",
     log:
-        "<logs>/minima/{chapter}/{kind}/seed{seed}.log",
+        "<logs>/minima/{chapter}/{kind}/{seed}.log",
     benchmark:
-        "<benchmarks>/minima/{chapter}/{kind}/seed{seed}.tsv"
+        "<benchmarks>/minima/{chapter}/{kind}/{seed}.tsv"
     wildcard_constraints:
         kind="ensembles|paths",
     conda:
@@ -71,8 +71,6 @@ rule pgfplots:
         failures=lambda wildcards: ASK.failures(
             f"minima/{wildcards.chapter}/{wildcards.figure}"
         ),
-        code=lambda wildcards: ASK.code_of_part(
-            "pgfplots.py", figure_of(wildcards)
-        ),
+        code=lambda wildcards: ASK.code_of_part("pgfplots.py", figure_of(wildcards)),
     script:
         "../../scripts/pgfplots.py"

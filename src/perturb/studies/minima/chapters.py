@@ -202,9 +202,7 @@ def _parts_measured(entry: Entry) -> list[Part]:
 def _measured(entry: Entry, kind: str, runs: Iterable[Run]) -> dict[str, list[str]]:
     """Return the inputs of a part that is made from measured weights: frames, and the runs'."""
     return {
-        "measured": [
-            f"minima/{entry.chapter}/{kind}/seed{seed}/{kind}.csv" for seed in entry.seeds
-        ],
+        "measured": [f"minima/{entry.chapter}/{kind}/{seed}/{kind}.csv" for seed in entry.seeds],
         "records": [run.record for run in dict.fromkeys(runs)],
     }
 

@@ -19,7 +19,6 @@ from perturb.optim.flat import FlatWeights, in_memory_order
 from perturb.optim.repulsion import Repulsion
 from perturb.random import generator
 from perturb.studies.minima import law
-from perturb.studies.minima.names import number_stored, parse
 from perturb.studies.minima.terms import Cycled, Observed, Push, Traced, distances_to
 from perturb.train import classifier
 from perturb.train.classifier import Classifier, Term
@@ -37,11 +36,10 @@ def learner(specification: MinimaSpecification, inputs: Inputs) -> Learner:
     if specification.members:
         together = import_module("perturb.studies.minima.together")
         return cast("Learner", together.learner(specification, inputs))
-    epochs = parse(specification.method).epochs
     plain = classifier.build(
         specification,
         inputs,
-        method=f"{'ugd' if specification.normalised else 'sgd'}_{epochs}",
+        method=f"{'ugd' if specification.normalised else 'sgd'}_{specification.epochs}",
         learning_rate_schedule="constant",
     )
     return Repelled(specification, plain, inputs)
@@ -68,7 +66,7 @@ class Repelled(Classifier):
         # What only looks comes first: it sees the cross-entropy's gradient alone.
         terms: list[Term] = [self.observed, *self.begun, self.push]
         super().__init__(plain.model, plain.optimizer, plain.feeds, terms, plain.forward)
-        self.stored = number_stored(s.values(), self.epochs)
+        self.stored = s.stored
         self._begin()
 
     def _begin(self) -> None:

@@ -119,6 +119,5 @@ def measured(paths: Iterable[str | Path]) -> pd.DataFrame:
         record = read_json(path.with_name("record.json"))
         if sha256_file(path) != record["frame_sha256"]:
             raise PerturbError(f"{path}: not what its record says. Delete it and run again.")
-        seed = int(path.parent.name.removeprefix("seed"))
-        frames.append(pd.read_csv(path).assign(seed=seed))
+        frames.append(pd.read_csv(path).assign(seed=int(path.parent.name)))
     return pd.concat(frames, ignore_index=True)

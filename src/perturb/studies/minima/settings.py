@@ -16,7 +16,7 @@ from perturb.data import variants
 from perturb.errors import PerturbError, did_you_mean
 from perturb.runs import CHECKPOINTS, LAST, Run, checkpoint
 from perturb.studies.minima import law
-from perturb.studies.minima.names import Name, format, parse
+from perturb.studies.minima.names import Name, format, number_stored, parse
 from perturb.train.settings import TrainSettings
 
 NAME = "minima"
@@ -73,6 +73,16 @@ class MinimaSpecification(TrainSettings, frozen=True, kw_only=True):
     at: int = 0
     parent: str = ""
     members: int = 0
+
+    @property
+    def epochs(self) -> int:
+        """The epochs of its name."""
+        return parse(self.method).epochs
+
+    @property
+    def stored(self) -> int:
+        """How many checkpoints push at its end: whose distances it records."""
+        return number_stored(self.values(), self.epochs)
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,6 @@ from perturb.data.feeding import Feed, make_feeds
 from perturb.data.protocol import make_splits
 from perturb.ensembles import schedules, wgd
 from perturb.random import stream
-from perturb.studies.minima.names import parse
 from perturb.train.determinism import check_precision, set_precision
 from perturb.train.learner import Evaluated, Inputs, Measures, Number, Trained
 
@@ -59,7 +58,7 @@ class Together:
         self, specification: MinimaSpecification, members: list[nn.Module], feeds: dict[str, Feed]
     ) -> None:
         self.specification, self.members, self.feeds = specification, members, feeds
-        self.epochs = parse(specification.method).epochs
+        self.epochs = specification.epochs
         self.steps = len(feeds["train"])
         self.modules: Mapping[str, nn.Module] = {f"net{at}": m for at, m in enumerate(members)}
         self.series = ("train_loss", "gradient_norm", "validation_loss", "test_loss")
