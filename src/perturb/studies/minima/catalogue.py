@@ -50,7 +50,7 @@ FIGURES: dict[str, tuple[str, str]] = {
         "then every epoch. Mean over seeds. The dashed line is theta_c's error plus the threshold.",
     ),
     "paths": (
-        "Between theta_c and the clone's end",
+        "Between theta_c and the end of each clone",
         "Error along the straight line and along the trained Bezier curve, batch-norm's statistics "
         "taken anew at each place; for the independent network also after its units were matched. "
         "Mean over seeds.",
