@@ -8,7 +8,7 @@ from typing import Any
 from perturb import studies
 from perturb.analysis.plan import Plan, Row
 from perturb.config import Config
-from perturb.runs import Run
+from perturb.runs import LAST, Run
 from perturb.studies.minima import catalogue
 from perturb.studies.minima.names import Name, parse
 from perturb.studies.minima.settings import (
@@ -190,7 +190,8 @@ def _parts_measured(entry: Entry) -> list[Part]:
             entry, "paths", [*entry.runs([entry.valley.parent, *methods.values()]), *others]
         )
         settings = _common(entry) | {
-            "clones": methods,
+            # Pairs, for the order counts, and settings travel as JSON with sorted keys.
+            "clones": list(methods.items()),
             "parent": entry.valley.parent,
             "threshold": entry.valley.threshold,
         }
@@ -271,13 +272,12 @@ def _paths(config: Config, entry: Entry) -> dict[str, Any]:
     if not valley:
         return {}
     for seed in entry.seeds:
-        parent = entry.run(valley.parent, seed).file("last.safetensors")
-        ends = {
-            label: entry.run(method, seed).file("last.safetensors")
-            for label, method in valley.methods().items()
-        }
-        ends[INDEPENDENT] = _independent(entry, seed).file("last.safetensors")
-        found[str(seed)] = _job(config, entry, "paths", seed, [parent, *ends.values()]) | {
+        parent = entry.run(valley.parent, seed).file(LAST)
+        runs = [(label, entry.run(method, seed)) for label, method in valley.methods().items()]
+        runs.append((INDEPENDENT, _independent(entry, seed)))
+        ends = [(label, run.file(LAST)) for label, run in runs]
+        files = [parent, *(file for _, file in ends)]
+        found[str(seed)] = _job(config, entry, "paths", seed, files) | {
             "parent": parent,
             "ends": ends,
             "independent": INDEPENDENT,

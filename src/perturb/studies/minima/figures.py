@@ -321,7 +321,7 @@ def traces(settings: Settings, inputs: Inputs) -> Sheet:
     error: list[Line] = []
     moved: list[Line] = []
     longest = 1.0
-    for look, (label, method) in enumerate(settings["clones"].items()):
+    for look, (label, method) in enumerate(settings["clones"]):
         runs = of_method(left, method)
         if not runs or not parse(method).values["trace"]:
             continue
@@ -353,7 +353,7 @@ def paths(settings: Settings, inputs: Inputs) -> Sheet:
     looks = {"line": (-1, "straight line"), "curve": (0, "Bezier curve")}
     looks["matched"] = (1, "line after matching")
     shown = []
-    for label in [*settings["clones"], INDEPENDENT]:
+    for label in [*dict(settings["clones"]), INDEPENDENT]:
         of_label = found[found["label"] == label]
         lines = []
         for path, (look, name) in looks.items():

@@ -221,7 +221,7 @@ def along_paths(settings: Mapping[str, Any], network: Network) -> pd.DataFrame:
             named = {"label": label, "path": path, "share": share, "distance": distance}
             rows.append(named | asdict(at.point(place)))
 
-    for label, file in settings["ends"].items():
+    for label, file in settings["ends"]:
         (end,) = network.weights(file)
         ends = at.vector(start), at.vector(end)
         add(label, "line", ends)

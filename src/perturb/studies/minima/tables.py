@@ -359,7 +359,7 @@ def valley(settings: Settings, inputs: Inputs, results: Path) -> Table:
         for label in dict.fromkeys(found["label"])
         for row in valley_rows(
             label,
-            settings["clones"].get(label, ""),
+            dict(settings["clones"]).get(label, ""),
             found[found["label"] == label],
             left,
             threshold,
