@@ -56,6 +56,7 @@ STANDING = []
 onstart:
     STANDING.extend(finished.standing(workflow.dag.needrun_jobs()))
     finished.say_code_changes(STANDING, STORE, os.environ[store.COMMIT_VARIABLE])
+    os.environ[code.PLANNED_VARIABLE] = code.planned()
     if (
         CONFIG.values.get("fork_jobs")
         and workflow.executor_plugin.common_settings.local_exec

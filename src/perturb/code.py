@@ -9,10 +9,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+from perturb.errors import PerturbError
 from perturb.models import registry
 
 SOURCE = Path(__file__).parent.parent
@@ -36,6 +38,8 @@ NOT_COUNTED = {
     "perturb.study",
 }
 NOT_COUNTED_ROOMS = ("perturb.jobs.", "perturb.planning.")
+# Of Snakemake's process, for its jobs: the code that it has planned them with.
+PLANNED_VARIABLE = "PERTURB_CODE"
 
 
 def counts(module: str) -> bool:
@@ -81,6 +85,30 @@ def of_model(model: str) -> dict[str, str]:
 def digest(hashes: Mapping[str, str]) -> str:
     """Return one hash over all of them."""
     return hash_text(json.dumps(hashes, sort_keys=True))
+
+
+def planned() -> str:
+    """Return the hash of every module of the library, for `check_unchanged` in jobs."""
+    paths = (SOURCE / "perturb").rglob("[!_]*.py")
+    names = (".".join(path.relative_to(SOURCE).with_suffix("").parts) for path in paths)
+    return json.dumps({name: _module(name)[0] for name in names if counts(name)})
+
+
+def check_unchanged(used: Mapping[str, str]) -> None:
+    """Raise PerturbError where a module that a job uses is not what Snakemake started with.
+
+    Snakemake notes the code of its start for a job's outputs, so what other code made would count
+    as that code's. `used` is the hash of each module, by name. Outside a workflow nothing is
+    planned.
+    """
+    then = json.loads(os.environ.get(PLANNED_VARIABLE, "{}"))
+    changed = [name for name, now in used.items() if then.get(name, now) != now]
+    if changed:
+        raise PerturbError(
+            f"{', '.join(changed)} changed while this workflow ran. Nothing was computed: it would "
+            "count as made by the code of before. Start Snakemake again when this job's code is "
+            "what you want; what has finished stays finished."
+        )
 
 
 def imports(source: str) -> list[str]:

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from perturb.jobs.store import Store
 from tests.workflow.test_workflow import hashes
 
 from .cluster import wait_until
@@ -154,3 +155,40 @@ def test_short_runs_share_a_job_and_finished_ones_are_not_trained_again(
     shutil.rmtree((slurm_checkout.path / timed).parent)
     assert runs_of(hashes(slurm_checkout.results)) == runs_of(of_local_run)
     assert not (slurm_checkout.results / "state").exists()
+
+
+def test_nothing_is_trained_twice_on_a_cluster(of_local_run, slurm_checkout, cluster):
+    """Touched scripts; a pack of which one run is in the store and one is not."""
+    runs = slurm_checkout.results / "runs/digits/cnn"
+    timed = "results/runs/digits/cnn/sgd_2/seed9/record.json"
+    assert slurm_checkout.checkout.snakemake("--", timed).returncode == 0
+    assert slurm_checkout.run("--", TABLE, cores=1) == 0, slurm_checkout.said()
+    before = len(cluster.jobs())
+    for path in (*slurm_checkout.path.glob("workflow/**/*.*"), *slurm_checkout.path.rglob("*.py")):
+        path.touch()
+    assert slurm_checkout.run("--", TABLE, cores=1) == 0, slurm_checkout.said()
+    assert "Nothing to be done" in (slurm_checkout.path / "snakemake.out").read_text()
+    assert len(cluster.jobs()) == before
+
+    store = Store(slurm_checkout.results / "store")
+    (entry,) = [e for e in store.entries() if e.folder == "runs/digits/cnn/sgd_4/seed0"]
+    store.remove(entry)
+    for method in ("sgd_4", "pugd_2"):
+        shutil.rmtree(runs / method)
+    records = [
+        f"results/runs/digits/cnn/{method}/seed0/record.json" for method in ("sgd_4", "pugd_2")
+    ]
+    assert slurm_checkout.run("--", *records, cores=1) == 0, slurm_checkout.said()
+    assert cluster.jobs("%C %m")[before:] == ["1 2000M"], slurm_checkout.said()
+    logs = slurm_checkout.results / "logs/runs/digits/cnn"
+    put_back = {
+        path.parent.name for path in logs.glob("*/seed0.log") if "put back" in path.read_text()
+    }
+    assert put_back == {"pugd_2"}
+    epochs = [
+        (logs / method / "seed0.progress.jsonl").read_text().count('{"epoch"')
+        for method in ("sgd_4", "pugd_2")
+    ]
+    assert epochs == [4 * 2, 2]
+    shutil.rmtree((slurm_checkout.path / timed).parent)
+    assert runs_of(hashes(slurm_checkout.results)) == runs_of(of_local_run)

@@ -71,6 +71,20 @@ def planned(done):
     return {rule: int(count) for rule, count in rows if rule not in ("total", "all")}
 
 
+BROKEN = "raise RuntimeError('broken')"
+KILLED = "__import__('os').kill(__import__('os').getpid(), 9)"
+
+
+def break_function(copied, module, function, how):
+    """Have a function of the library stop at its begin; return what mends it."""
+    path = copied.path / "src/perturb" / module
+    good = path.read_text()
+    start = good.index(f"def {function}(")
+    line = good.index('"""', good.index('"""', start) + 3) + 3
+    path.write_text(f"{good[:line]}\n    {how}{good[line:]}")
+    return lambda: path.write_text(good)
+
+
 def append(path, text):
     path.write_text(path.read_text() + text)
 
@@ -224,6 +238,13 @@ def test_an_older_file_in_a_folder_of_an_audit_is_seen(copied):
     os.utime(path, (1_000_000_000, 1_000_000_000))
     assert planned(copied.snakemake("-n", "--", page))["audit"] == 1
 
+    before = hashes(copied.results)
+    break_function(copied, "report/audit.py", "write", BROKEN)
+    assert copied.snakemake("--", page).returncode != 0
+    left = hashes(copied.results)
+    assert {name: left.get(name) for name in before} == before, "the last good audit stays"
+    assert planned(copied.snakemake("-n", "--", page))["audit"] == 1
+
 
 # --- what is refused ------------------------------------------------------------------------------
 
@@ -268,29 +289,45 @@ def test_a_device_is_asked_of_the_machine_that_runs_the_jobs(finished):
 # --- what fails -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["raises", "is killed"])
-def test_a_failed_table_or_report_leaves_the_last_good_one_and_is_made_again(copied, how):
-    before = hashes(copied.results)
-    module = copied.path / "src/perturb/analysis/printers.py"
-    good = module.read_text()
-    stop = {
-        "raises": "raise RuntimeError('broken')",
-        "is killed": "__import__('os').kill(__import__('os').getpid(), 9)",
-    }[how]
-    start = good.index("def write(")
-    line = good.index('"""', good.index('"""', start) + 3) + 3
-    half = "(Path(folder) / 'digits.csv').write_text('half')"
-    module.write_text(f"{good[:line]}\n    {half}\n    {stop}{good[line:]}")
+def fails(copied, before):
+    """Run what fails; check that all good files of before are there, and what failed is not new."""
     done = copied.snakemake()
     assert done.returncode != 0
     assert "Restored previous version of" in done.stdout + done.stderr
     left = hashes(copied.results)
     assert {name: left[name] for name in before} == before
-    assert planned(copied.snakemake("-n"))["table"] >= 1
-    module.write_text(good)
-    assert planned(copied.snakemake("-n"))["table"] >= 1, "the failed table is not taken for new"
+
+
+def comes_well(copied, before):
+    """Run it all: what had failed is made again, to the same bytes."""
     done = copied.snakemake()
     assert done.returncode == 0, done.stdout + done.stderr
     assert planned(copied.snakemake("-n")) == {}
     now = hashes(copied.results)
     assert {name: sha256 for name, sha256 in now.items() if "state" not in name} == before
+
+
+@pytest.mark.parametrize("how", [BROKEN, KILLED], ids=["raises", "is killed"])
+def test_a_failed_table_leaves_the_last_good_one_and_is_made_again(copied, how):
+    before = hashes(copied.results)
+    half = "(Path(folder) / 'digits.csv').write_text('half')"
+    mend = break_function(copied, "analysis/printers.py", "write", f"{half}; {how}")
+    fails(copied, before)
+    assert planned(copied.snakemake("-n"))["table"] >= 1
+    mend()
+    assert planned(copied.snakemake("-n"))["table"] >= 1, "the failed table is not taken for new"
+    comes_well(copied, before)
+
+
+def test_failed_figures_sections_and_reports_leave_the_last_good_ones(copied):
+    before = hashes(copied.results)
+    mend = break_function(copied, "figures/style.py", "save", BROKEN)
+    fails(copied, before)
+    mend()
+    mend_section = break_function(copied, "report/section.py", "write", BROKEN)
+    mend_report = break_function(copied, "report/html.py", "write", BROKEN)
+    fails(copied, before)
+    assert {"section", "report"} <= planned(copied.snakemake("-n")).keys()
+    mend_section()
+    mend_report()
+    comes_well(copied, before)

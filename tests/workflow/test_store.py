@@ -7,10 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from perturb.files import read_json
 from perturb.jobs.status import collect
 from perturb.jobs.store import DAMAGED, Entry, Store
 
@@ -211,9 +213,9 @@ def test_older_code_s_runs_make_a_table_under_another_folder(checkout):
     assert len(runs_made) == len((checkout.path / "table.csv").read_text().splitlines())
 
 
-def start(checkout, targets=TARGETS):
+def start(checkout, targets=TARGETS, cores=2):
     """Start Snakemake and its jobs as a process group of their own."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock"]
+    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--nolock"]
     return subprocess.Popen(
         [*command, "--configfile", *checkout.configfiles, "--", *targets],
         cwd=checkout.path,
@@ -221,6 +223,32 @@ def start(checkout, targets=TARGETS):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+def test_a_rule_edited_while_runs_train_mixes_no_code(root, tmp_path):
+    """The runs of one row are of one code, whatever is edited in between (a case of users')."""
+    checkout = copy_of_project(root, tmp_path / "checkout", VALUES)
+    records = [f"results/runs/digits/cnn/pugd_2/seed{seed}/record.json" for seed in range(5)]
+    rule = checkout.path / RULE
+    text = rule.read_text()
+    process = start(checkout, targets=records, cores=1)
+    while not any((checkout.path / name).exists() for name in records) and process.poll() is None:
+        time.sleep(0.05)
+    rule.write_text(f"{text}\n\nUNUSED = 1\n")
+    assert process.wait() != 0
+    rule.write_text(text)
+    finished = {name for name in records if (checkout.path / name).exists()}
+    assert 1 <= len(finished) < 5
+    count = computed(checkout)
+    assert count == 2 * len(finished)
+    logs = [path.read_text() for path in checkout.results.glob("logs/runs/**/*.log")]
+    said = "perturb: perturb.optim.rules.pugd changed while this workflow ran. Nothing was computed"
+    assert sum(said in text for text in logs) == 5 - len(finished)
+
+    made(checkout, targets=records)
+    assert computed(checkout) == 2 * 5
+    codes = {read_json(checkout.path / name)["sha256"]["code"] for name in records}
+    assert len(codes) == 1
 
 
 def test_two_checkouts_share_a_store_at_once_and_a_third_trains_nothing(first, root, tmp_path):

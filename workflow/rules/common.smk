@@ -15,6 +15,7 @@ os.environ.update(
     ),
 )
 
+from perturb import code
 from perturb.config import Config
 from perturb.errors import PerturbError
 from perturb.figures.catalogue import AUDIT

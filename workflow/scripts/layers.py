@@ -7,7 +7,7 @@ hand_over()
 import json
 from pathlib import Path
 
-from perturb import studies
+from perturb import code, studies
 from perturb.jobs.gpu import leased_gpu
 from perturb.jobs.scripting import user_errors
 from perturb.jobs.store import Store
@@ -18,6 +18,8 @@ with user_errors(snakemake.log[0]):
         snakemake.params.specification, snakemake.params.device
     )
     with leased_gpu(snakemake.resources.get("gpu_shares", 1), specification.device):
+        code.check_unchanged(code.of(snakemake.params.job.partition(":")[0]))
+
         from perturb.train.trained import TrainedFiles
 
         measure = load(snakemake.params.job)

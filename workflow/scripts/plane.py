@@ -6,7 +6,7 @@ hand_over()
 
 from pathlib import Path
 
-from perturb import studies
+from perturb import code, studies
 from perturb.jobs.gpu import leased_gpu
 from perturb.jobs.scripting import user_errors
 from perturb.jobs.store import Store
@@ -19,6 +19,8 @@ with (
     user_errors(snakemake.log[0]),
     leased_gpu(snakemake.resources.get("gpu_shares", 1), specification.device),
 ):
+    code.check_unchanged(code.of("perturb.landscape.run") | code.of_model(specification.model))
+
     from perturb.landscape.run import compute_plane
     from perturb.train.trained import TrainedFiles
 

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from perturb import studies
+from perturb import code, studies
 from perturb.jobs.gpu import leased_gpu
 from perturb.jobs.scripting import user_errors
 from perturb.jobs.store import Store
@@ -25,6 +25,7 @@ given = parser.parse_args()
 
 with user_errors(given.log):
     specification = studies.specification_of_json(given.specification, given.device)
+    code.check_unchanged(studies.code_of(specification))
     with leased_gpu(given.gpu_shares, specification.device):
         # PyTorch is imported when there is a GPU for it.
         run = load(studies.get(specification.study).job)

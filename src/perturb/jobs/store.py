@@ -211,10 +211,10 @@ class Store:
         try:
             if place.exists():  # another has made the same
                 return True
-            new.mkdir(parents=True)
+            self._make_folder(new)
             values = self._described(made_from, folder) | self._take(new, folder, names)
             write_json(new / ENTRY, values)
-            place.parent.mkdir(exist_ok=True)
+            self._make_folder(place.parent)
             with suppress(FileExistsError):
                 _rename_whole(new, place)
         except OSError as error:
@@ -274,7 +274,7 @@ class Store:
     def remove(self, entry: Entry) -> None:
         """Remove an entry, at once: nobody finds half of it."""
         gone = self.folder / NEW / f"removed-{entry.key[:16]}-{time.monotonic_ns()}"
-        gone.parent.mkdir(exist_ok=True)
+        self._make_folder(gone.parent)
         entry.path.rename(gone)
         shutil.rmtree(gone)
 
@@ -282,6 +282,18 @@ class Store:
         """Return what processes that were killed a day ago or longer were writing."""
         oldest = time.time() - ABANDONED_SECONDS
         return [path for path in self.folder.glob(f"{NEW}/*") if path.stat().st_mtime < oldest]
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder below the store, and the store; who may write there may write here.
+
+        A lab's shared folder is often writable for its group, whatever each member's umask is.
+        """
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in reversed(missing):
+            if path != self.folder and path.is_relative_to(self.folder):
+                with suppress(OSError):  # another made it at the same time
+                    path.chmod(self.folder.stat().st_mode & 0o2777)
 
     def name_of(self, folder: Path) -> str:
         """Return a folder relative to the results, as entries call it."""
@@ -306,9 +318,9 @@ class Store:
             source, target = folder / name, new / name
             if source.is_dir():
                 folders.append(name)
-                target.mkdir(parents=True)
+                self._make_folder(target)
                 continue
-            target.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder(target.parent)
             failed = _link(source, target)
             if failed is not None:
                 reason = reason or failed
@@ -333,7 +345,7 @@ class Store:
         aside = self.folder / DAMAGED / f"{place.name}-{time.time_ns()}"
         said = f"{place}: damaged: {damage}. It is not used"
         try:
-            aside.parent.mkdir(exist_ok=True)
+            self._make_folder(aside.parent)
             place.rename(aside)
         except FileNotFoundError:  # another has
             _say(f"{said}.")
