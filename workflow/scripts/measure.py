@@ -7,6 +7,7 @@ hand_over()
 import json
 from pathlib import Path
 
+from perturb import code
 from perturb.jobs.gpu import leased_gpu
 from perturb.jobs.scripting import user_errors
 from perturb.jobs.store import Store
@@ -14,6 +15,7 @@ from perturb.study import load
 
 with user_errors(snakemake.log[0]):
     with leased_gpu(snakemake.resources.get("gpu_shares", 1), snakemake.params.device):
+        code.check_unchanged(code.of(snakemake.params.job.partition(":")[0]))
         measure = load(snakemake.params.job)
         measure(
             json.loads(snakemake.params.settings),
