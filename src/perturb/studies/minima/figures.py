@@ -339,7 +339,7 @@ def traces(settings: Settings, inputs: Inputs) -> Sheet:
     error.append(Line("theta_c + threshold", [0, longest], [level, level], look=-2))
     return Sheet(
         [
-            Panel("Error on the path", "Epochs after theta_c", ERROR, error),
+            Panel("Error on the path", "Epochs after theta_c", ERROR, error, logarithmic_y=True),
             Panel("Distance from theta_c", "Epochs after theta_c", D, moved),
         ],
         columns=1,

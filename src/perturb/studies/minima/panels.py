@@ -43,13 +43,12 @@ class Line:
     hollow: bool = False
 
     def style(self) -> LineStyle:
-        """Return how it is drawn."""
-        if self.look == -1:
-            return REFERENCE
+        """Return how it is drawn, with a mark where it has marks."""
         if self.look == -2:
             return LineStyle(GREY, (0, (4, 2)), None, 1.0)
-        found = line_style(self.look)
-        return replace(found, marker="o", face="white") if self.hollow else found
+        found = REFERENCE if self.look == -1 else line_style(self.look)
+        face = "white" if self.hollow else None
+        return replace(found, marker="o" if self.marks else None, face=face)
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def _draw_line(axes: Axes, line: Line) -> None:
             yerr=spread if len(spread) else None,
             linestyle="none",
             color=look.colour,
-            marker=look.marker or "o",
+            marker=look.marker,
             markersize=4,
             markerfacecolor="white" if line.hollow else look.colour,
             elinewidth=0.8,
