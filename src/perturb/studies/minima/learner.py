@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from perturb.data.feeding import Feed
 from perturb.data.protocol import make_splits, thin
@@ -25,6 +25,7 @@ from perturb.train.classifier import Classifier, Term
 from perturb.train.learner import Inputs, Trained
 
 if TYPE_CHECKING:
+    from perturb.data.prepared import PreparedData
     from perturb.studies.minima.settings import MinimaSpecification
     from perturb.train.learner import Learner
 
@@ -60,8 +61,8 @@ class Repelled(Classifier):
         self._optimizer = plain.optimizer
         if s.schedule == "triangle":
             self.begun.append(Cycled(self._set_rate, steps))
-        if s.trace:
-            at = network_at(s, plain, inputs)
+        if s.trace and inputs.data:
+            at = network_at(s, plain.model, inputs.data, inputs.device)
             self.begun.append(Traced(at, self.repulsion, self._flat, s.trace, steps))
         # What only looks comes first: it sees the cross-entropy's gradient alone.
         terms: list[Term] = [self.observed, *self.begun, self.push]
@@ -164,7 +165,7 @@ class Repelled(Classifier):
 
 
 @torch.no_grad()
-def displace(model: torch.nn.Module, squared_length: float, seed: int) -> None:
+def displace(model: nn.Module, squared_length: float, seed: int) -> None:
     """Move the trained weights by a random vector of a squared length, uniform in direction."""
     trained = [p for p in model.parameters() if p.requires_grad]
     random = generator(seed, 0, "displacement")
@@ -174,16 +175,15 @@ def displace(model: torch.nn.Module, squared_length: float, seed: int) -> None:
         parameter.add_(part.to(parameter.device), alpha=squared_length**0.5 / norm)
 
 
-def network_at(specification: MinimaSpecification, plain: Classifier, inputs: Inputs) -> NetworkAt:
+def network_at(
+    specification: MinimaSpecification, model: nn.Module, data: PreparedData, device: torch.device
+) -> NetworkAt:
     """Return the network at any weights, on the fixed images that paths are measured on.
 
     Error and loss are over test images; gradients and batch-norm's statistics over training images
     that are not augmented. Both are at most `trace_images`, balanced by class.
     """
-    s, data = specification, inputs.data
-    if data is None:
-        raise ValueError("a path needs images")
-    splits = make_splits(data, s)
+    s, splits = specification, make_splits(data, specification)
     batches = {}
     for name in ("test", "train"):
         split = thin(splits[name], s.trace_images, s.split_seed)
@@ -193,10 +193,10 @@ def network_at(specification: MinimaSpecification, plain: Classifier, inputs: In
             batch_size=min(500, len(split)),
             mean=data.manifest["mean"],
             std=data.manifest["std"],
-            device=inputs.device,
+            device=device,
         )
         batches[name] = list(feed.epoch(0))
-    return NetworkAt(plain.model, batches["test"], batches["train"])
+    return NetworkAt(model, batches["test"], batches["train"])
 
 
 def _mean_square(norms: Any) -> float:

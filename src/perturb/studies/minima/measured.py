@@ -30,7 +30,6 @@ from perturb.random import generator
 from perturb.runs import versions_that_matter
 from perturb.studies.minima.learner import network_at
 from perturb.studies.minima.settings import MinimaSpecification
-from perturb.train import classifier
 from perturb.train.determinism import (
     describe_device,
     find_device,
@@ -38,7 +37,6 @@ from perturb.train.determinism import (
     set_precision,
     versions,
 )
-from perturb.train.learner import Inputs
 
 Weights = dict[str, Tensor]
 
@@ -202,10 +200,7 @@ def along_paths(settings: Mapping[str, Any], network: Network) -> pd.DataFrame:
     squared one between the ends.
     """
     s = network.specification
-    plain = classifier.build(
-        s, Inputs(network.device, network.data), method="sgd_1", learning_rate_schedule="constant"
-    )
-    at = network_at(s, plain, Inputs(network.device, network.data))
+    at = network_at(s, network.model, network.data, network.device)
     (start,) = network.weights(settings["parent"])
     shares = np.linspace(0, 1, settings["points"])
     rows: list[dict[str, Any]] = []
