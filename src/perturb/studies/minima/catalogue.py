@@ -27,7 +27,7 @@ FIGURES: dict[str, tuple[str, str]] = {
         "Does the kernel stabilise the learning rate",
         "Test accuracy after the last epoch against the learning rate, by schedule, without the "
         "kernel and with it. Mean over seeds, bars of one standard deviation; a run that diverged "
-        "counts as chance, and its point is marked in the CSV.",
+        "counts as a guess.",
     ),
     "checkpoints": (
         "Distance to each stored checkpoint",

@@ -8,6 +8,7 @@ from typing import Any
 from perturb import studies
 from perturb.analysis.plan import Plan, Row
 from perturb.config import Config
+from perturb.data import registry
 from perturb.runs import LAST, Run
 from perturb.studies.minima import catalogue
 from perturb.studies.minima.names import Name, parse
@@ -76,7 +77,18 @@ def _page(entry: Entry, part: Part) -> Page:
 
 
 def _common(entry: Entry) -> dict[str, Any]:
-    return {"name": entry.chapter, "title": entry.title, "scale": entry.scale}
+    return {
+        "name": entry.chapter,
+        "title": entry.title,
+        "scale": entry.scale,
+        "chance": chance(entry.dataset),
+    }
+
+
+def chance(dataset: str) -> float:
+    """Return the accuracy of a guess, which a run that diverged counts with; 0 where unknown."""
+    shape = registry.shape(dataset)
+    return 1 / shape.num_classes if shape else 0.0
 
 
 def _all_runs(entry: Entry) -> Iterable[Run]:

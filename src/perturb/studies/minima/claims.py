@@ -200,7 +200,7 @@ def _by_rate(frame: pd.DataFrame) -> dict[float, tuple[float, float]]:
     for name, row in names:
         if name.epochs == epochs:
             value = _accuracy(row)
-            value = 10.0 if np.isnan(value) else value
+            value = 100 * row["chance"] if np.isnan(value) else value
             found.setdefault(name.values["lr"], {})[bool(name.values["strength"])] = value
     both = {lr: one for lr, one in found.items() if len(one) == 2}
     return {lr: (one[False], one[True]) for lr, one in sorted(both.items())}

@@ -196,7 +196,7 @@ def _place(plan: Plan, name: Any) -> int:
 def learning_rates(settings: Settings, inputs: Inputs) -> Sheet:
     """Accuracy against the learning rate, by schedule, without the kernel and with it."""
     plan, left, _ = _read(settings, inputs)
-    chance = 0.1
+    chance = settings["chance"]
     found = []
     names = [parse(row.method) for row in plan.rows]
     usual = {"decay": 1e-3, "normalised": False}

@@ -43,6 +43,7 @@ def compared(settings: Settings, inputs: Inputs, results: Path) -> Table:
     frame = table.frame.assign(
         distance_mean=[reached[m].mean for m in table.frame["method"]],
         distance_sd=[reached[m].sd for m in table.frame["method"]],
+        chance=settings["chance"],
     )
     text = (
         " D: squared distance to the checkpoint that was stored last, after the last epoch: mean "
