@@ -20,8 +20,8 @@ FIGURES: dict[str, tuple[str, str]] = {
     "predicted_distances": (
         "The law of the distance",
         "D after the last epoch against the law's prediction (left), and against the strength for "
-        "each width (right; filled marks: RBF, hollow: tanh). The line is equality. Points of runs "
-        "that still move are faint.",
+        "each width (right; filled marks: RBF, hollow: tanh). The line is equality; left are "
+        "only runs that have settled.",
     ),
     "learning_rates": (
         "Does the kernel stabilise the learning rate",

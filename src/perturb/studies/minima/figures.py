@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ from matplotlib.figure import Figure
 
 from perturb.analysis.plan import Plan
 from perturb.analysis.statistics import summarise
-from perturb.studies.minima import law, panels
+from perturb.studies.minima import panels
 from perturb.studies.minima.chapters import INDEPENDENT
 from perturb.studies.minima.names import parse
 from perturb.studies.minima.panels import Line, Panel, Sheet
 from perturb.studies.minima.reading import Left, left_by, measured, of_method
-from perturb.studies.minima.tables import settled
+from perturb.studies.minima.tables import law_row
 
 Settings = Mapping[str, Any]
 Inputs = Mapping[str, Sequence[Path]]
@@ -139,45 +140,23 @@ def predicted_distances(settings: Settings, inputs: Inputs) -> Sheet:
     """Measured D against predicted, and against the strength for each width."""
     plan, left, _ = _read(settings, inputs)
     base = _mean_last(of_method(left, plan.reference))
-    rows = [parse(row.method) for row in plan.rows if parse(row.method).values["strength"]]
-    widths = sorted({name.values["width"] for name in rows})
+    rows = [law_row(row.method, of_method(left, row.method), base) for row in plan.rows]
+    frame = pd.DataFrame(rows)
+    frame = frame[(frame["strength"] > 0) & frame["distance_mean"].notna()]
+    widths = sorted(frame["width"].unique())
     against: list[Line] = []
     grid: list[Line] = []
-    ends: list[float] = []
-    for at, width in enumerate(widths):
-        for kernel in ("rbf", "tanh"):
-            chosen = [n for n in rows if (n.values["width"], n.values["kernel"]) == (width, kernel)]
-            told = [
-                (name, of_method(left, plan.rows[_place(plan, name)].method)) for name in chosen
-            ]
-            told = [(name, runs) for name, runs in told if runs]
-            if not told:
-                continue
-            told.sort(key=lambda one: one[0].values["strength"])
-            label = f"w {width:g}, {kernel}"
-            found = [summarise([float(run.newest.iloc[-1]) for run in runs]) for _, runs in told]
-            means = [one.mean or 0.0 for one in found]
-            spreads = [one.sd or 0.0 for one in found]
-            strengths = [name.values["strength"] for name, _ in told]
-            hollow = kernel == "tanh"
-            grid.append(Line(label, strengths, means, spreads, marks=True, look=at, hollow=hollow))
-            if not hollow:
-                grid.append(Line("", strengths, means, look=at))
-            predicted = [
-                law.distance(base, s, width, name.values["decay"], kernel) if base else None
-                for s, (name, _) in zip(strengths, told, strict=True)
-            ]
-            shown = [
-                (p, m, d)
-                for p, m, d, (_, runs) in zip(predicted, means, spreads, told, strict=True)
-                if p is not None and all(map(settled, runs))
-            ]
-            ends += [value for p, m, _ in shown for value in (p, m)]
-            if shown:
-                xs, ys, ds = zip(*shown, strict=True)
-                against.append(Line(label, xs, ys, ds, marks=True, look=at, hollow=hollow))
-    if ends:
-        span = [min(ends) * 0.8, max(ends) * 1.25]
+    for (width, kernel), one in frame.groupby(["width", "kernel"]):
+        look = {"look": widths.index(width), "hollow": kernel == "tanh"}
+        label, one = f"w {width:g}, {kernel}", one.sort_values("strength")
+        grid.append(_marks(label, one, "strength", **look))
+        grid += [] if kernel == "tanh" else [replace(grid[-1], label="", marks=False, spread=())]
+        settled = one[one["settled"] & one["predicted_distance"].notna()]
+        if len(settled):
+            against.append(_marks(label, settled, "predicted_distance", **look))
+    if against:
+        ends = np.concatenate([[*line.x, *line.y] for line in against])
+        span = [0.8 * float(ends.min()), 1.25 * float(ends.max())]
         against.append(Line("equality", span, span, look=-2))
     return Sheet(
         [
@@ -185,7 +164,21 @@ def predicted_distances(settings: Settings, inputs: Inputs) -> Sheet:
             Panel("Strength and width", "Strength s", D, grid, True, True),
         ],
         height=2.6,
-        note="" if ends else "No run has settled: there is nothing to compare the law with.",
+        note="" if against else "No run has settled: there is nothing to compare the law with.",
+    )
+
+
+def _marks(label: str, rows: pd.DataFrame, x: str, look: int, hollow: bool) -> Line:
+    """Return measured distances as marks with bars of one deviation."""
+    spread = rows["distance_sd"].astype(float).fillna(0.0).tolist()
+    return Line(
+        label,
+        rows[x].astype(float).tolist(),
+        rows["distance_mean"].tolist(),
+        spread,
+        marks=True,
+        look=look,
+        hollow=hollow,
     )
 
 
