@@ -111,6 +111,12 @@ def landscape_settings(kind):
     return of_run(ASK.landscape_settings, kind)
 
 
+def measurement(wildcards):
+    """Return the settings of a job that measures a kind of thing of a chapter at a seed."""
+    w = wildcards
+    return say(ASK.chapter_setting, w.chapter, f"{w.kind}_{w.seed}")
+
+
 def table_of(wildcards):
     """Return the table that a job makes."""
     return say(ASK.table, wildcards.table)[1]

@@ -125,7 +125,7 @@ def test_each_network_of_an_ensemble_counts_once(config):
 def test_ensembles_of_the_full_chapter_have_equal_epochs(config):
     """Snapshots, restarts, FGE, independent networks and kde-WGD: 100 epochs of one network."""
     (chapter,) = [one for one in chapters(config) if one.name == "minima_digits"]
-    asked = chapter.settings["ensembles"]["0"]["ensembles"]
+    asked = chapter.settings["ensembles_0"]["ensembles"]
     assert {one["epochs"] for one in asked} == {100}
 
 

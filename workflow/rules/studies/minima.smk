@@ -3,29 +3,13 @@
 import json
 
 
-def measured_by(wildcards):
-    """Return the settings of a job: what it measures at its seed."""
-    text = say(ASK.chapter_setting, wildcards.chapter, wildcards.kind)
-    return json.loads(text)[wildcards.seed]
-
-
-def device_of_measuring(wildcards, resources):
-    """Return the device that a job asks for."""
-    return CONFIG.values["train"]["device"]
-
-
-def results_folder(wildcards, resources):
-    """Return the results folder."""
-    return str(RESULTS)
-
-
 rule measure:
     input:
         data=lambda wildcards: [
-            ASK.file(path) for path in measured_by(wildcards)["data"]
+            ASK.file(path) for path in json.loads(measurement(wildcards))["data"]
         ],
         weights=lambda wildcards: [
-            ASK.file(path) for path in measured_by(wildcards)["made"]
+            ASK.file(path) for path in json.loads(measurement(wildcards))["made"]
         ],
     output:
         frame="<results>/minima/{chapter}/{kind}/{seed}/{kind}.csv",
@@ -42,10 +26,10 @@ rule measure:
         mem_mb=4000,
         gpu_shares=CONFIG.values.get("gpu_shares", 1),
     params:
-        settings=lambda wildcards: json.dumps(measured_by(wildcards), sort_keys=True),
+        settings=measurement,
         job=lambda wildcards: ASK.module(wildcards.chapter, "measured") + ":run",
-        device=device_of_measuring,
-        results=results_folder,
+        device=lambda wildcards, resources: CONFIG.values["train"]["device"],
+        results=lambda wildcards, resources: str(RESULTS),
         code=lambda wildcards: ASK.code_of(
             "measure.py", ASK.module(wildcards.chapter, "measured")
         ),

@@ -55,7 +55,6 @@ def chapter_of(config: Config, entry: Entry) -> Chapter:
         },
         settings=common | {"tables": [part.name for part in tables], "claims": entry.claims},
     )
-    jobs = {"ensembles": _ensembles(config, entry), "paths": _paths(config, entry)}
     return Chapter(
         study=NAME,
         name=entry.chapter,
@@ -65,7 +64,7 @@ def chapter_of(config: Config, entry: Entry) -> Chapter:
         runs=runs,
         parts=(main, *tables, *figures),
         words=f"{HERE}.words:words",
-        settings=common | {kind: of_kind for kind, of_kind in jobs.items() if of_kind},
+        settings=common | _ensembles(config, entry) | _paths(config, entry),
         pages=tuple(_page(entry, part) for part in figures),
         scale=entry.scale,
     )
@@ -255,14 +254,15 @@ def total_epochs(method: str) -> int:
 
 
 def _ensembles(config: Config, entry: Entry) -> dict[str, Any]:
-    """Return the settings of the job that measures ensembles, by seed."""
+    """Return the settings of the jobs that measure ensembles: `ensembles_<seed>`."""
     if not entry.ensembles:
         return {}
     found: dict[str, Any] = {}
     for seed in entry.seeds:
         asked = [_asked(entry, one, seed) for one in entry.ensembles]
         files = [file for one in asked for file in one["members"]]
-        found[str(seed)] = _job(config, entry, "ensembles", seed, files) | {"ensembles": asked}
+        job = _job(config, entry, "ensembles", seed, files)
+        found[f"ensembles_{seed}"] = job | {"ensembles": asked}
     return found
 
 
@@ -279,7 +279,7 @@ def _asked(entry: Entry, one: Ensemble, seed: int) -> dict[str, Any]:
 
 
 def _paths(config: Config, entry: Entry) -> dict[str, Any]:
-    """Return the settings of the job that measures paths, by seed."""
+    """Return the settings of the jobs that measure paths: `paths_<seed>`."""
     valley, found = entry.valley, {}
     if not valley:
         return {}
@@ -289,7 +289,7 @@ def _paths(config: Config, entry: Entry) -> dict[str, Any]:
         runs.append((INDEPENDENT, _independent(entry, seed)))
         ends = [(label, run.file(LAST)) for label, run in runs]
         files = [parent, *(file for _, file in ends)]
-        found[str(seed)] = _job(config, entry, "paths", seed, files) | {
+        found[f"paths_{seed}"] = _job(config, entry, "paths", seed, files) | {
             "parent": parent,
             "ends": ends,
             "independent": INDEPENDENT,
