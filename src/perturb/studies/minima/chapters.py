@@ -53,7 +53,9 @@ def chapter_of(config: Config, entry: Entry) -> Chapter:
             "records": [run.record for run in runs],
             "tables": [f"tables/{entry.chapter}_{part.name}.csv" for part in tables],
         },
-        settings=common | {"tables": [part.name for part in tables], "claims": entry.claims},
+        settings=common
+        | {"tables": [part.name for part in tables], "claims": entry.claims}
+        | {"seeds": len(entry.seeds)},
     )
     return Chapter(
         study=NAME,

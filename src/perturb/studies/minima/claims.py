@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +53,9 @@ def make(settings: Settings, inputs: Mapping[str, Sequence[Path]], results: Path
         if answer is None:
             continue
         log = settings["claims"].get(claim.key, "")
+        verdict = answer.verdict if settings["seeds"] >= FEW_SEEDS else OPEN
         rows.append(
-            {"section": claim.section, "claim": claim.text, "verdict": answer.verdict}
+            {"section": claim.section, "claim": claim.text, "verdict": verdict}
             | {"ours": answer.ours, "log": log, "scale": settings["scale"]}
         )
     tones = {YES: "better", NO: "worse", OPEN: ""}
@@ -69,9 +71,9 @@ def make(settings: Settings, inputs: Mapping[str, Sequence[Path]], results: Path
     sections = list(dict.fromkeys(row["section"] for row in rows))
     text = (
         "What the thesis log says, section by section, whether it comes out here, and the numbers. "
-        "Differences are paired by seed, with Holm's correction in each section's table, where the "
-        f"intervals are. Open: the runs show neither; so everything with fewer than {FEW_SEEDS} "
-        "seeds that needs a test."
+        "Differences are paired by seed; their verdicts, in brackets, are those of each section's "
+        "table, after Holm's correction. Where a claim is of two means alone, their order decides. "
+        f"Open: the runs show neither, as all runs of fewer than {FEW_SEEDS} seeds."
     )
     return Table(
         name=settings["name"],
@@ -410,4 +412,5 @@ CLAIMS = (
 
 
 def _minus(text: str) -> str:
-    return text.replace("-", "−")
+    """Return a text with minus signs before its numbers, and hyphens where they are."""
+    return re.sub(r"(?<![\w])-(?=\d)", "−", text)
