@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import benchmarks.__main__ as command
-from benchmarks import _measuring, _workers, epoch, gpu, samplers, stacked, threads
+from benchmarks import _measuring, _workers, epoch, gpu, repulsion, samplers, stacked, threads
 from perturb import models, optim
 from perturb.data.feeding import Feed
 
@@ -90,6 +90,29 @@ def test_stacked_nets_learn_what_each_learns_alone(way):
         for name, buffer in net.named_buffers():
             if "num_batches" not in name:  # the grouped way does not count them
                 torch.testing.assert_close(together.buffers[name][seed], buffer)
+
+
+def test_the_terms_plain_way_is_the_same_term():
+    torch.manual_seed(0)
+    model = models.build("mlp", 10, 4, 1)
+    looped, term = repulsion.Looped(model, 3), optim.Repulsion(repulsion.STRENGTH, repulsion.WIDTH)
+    for stored in looped.stored:
+        term.store(torch.cat([part.reshape(-1) for part in stored.values()]))
+    looped.value().backward()
+    expected = torch.cat([parameter.grad.reshape(-1) for parameter in model.parameters()])
+    found = torch.zeros_like(expected)
+    term.add(found, torch.cat([p.detach().reshape(-1) for p in model.parameters()]))
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_terms_benchmark_has_a_row_for_each_way():
+    rows = repulsion.run((("mlp", 4, 1, 10, 1, 2, True),))
+    assert len(rows) == 1 + 2 * len(repulsion.COUNTS)
+    assert [row["expected"] for row in rows if row["expected"]] == [
+        "at most 1.03",
+        "at most 1.05",
+        "at most 1.12",
+    ]
 
 
 def test_the_gpus_benchmark_on_a_cpu(monkeypatch):

@@ -181,6 +181,8 @@ class Study:
             `perturb.train.learner.Learner`. The root of the code hash.
         uses: further modules that one run depends on, by its specification.
         entries: hashes of what else it depends on (a line of a registry), by name.
+        begins_from: the file, below the results, of another run's weights that a run begins from,
+            by its specification; "" where it begins from its model's initial weights.
         chapters: that the configuration has of it, asked for or not.
         cost: what a run costs, from its specification and its training steps an epoch (0 where
             it has no data set), for `snakemake plan`.
@@ -215,6 +217,7 @@ class Study:
     ) = None
     uses: Callable[[Any], Sequence[str]] = lambda specification: ()
     entries: Callable[[Any], Mapping[str, str]] = lambda specification: {}
+    begins_from: Callable[[Any], str] = lambda specification: ""
     job: str = "perturb.train.run:run"
     rule: str = "train"
     variant: Callable[[Config, str], Chapter | None] = lambda config, name: None

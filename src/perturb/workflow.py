@@ -36,7 +36,7 @@ from perturb.landscape.settings import USED_BY, LandscapeSettings
 from perturb.models import described
 from perturb.models.described import Described, Source
 from perturb.planning.here import check_here
-from perturb.runs import LAST, Run, Specification
+from perturb.runs import CHECKPOINTS, LAST, Run, Specification
 from perturb.search.settings import Search
 from perturb.search.steps import Step, first_trials
 from perturb.search.study import naming_of
@@ -225,6 +225,15 @@ class Workflow:
     def specification(self, run: Run) -> str:
         """Return what a run computes, as text: a change of it makes the run again."""
         return self._resolved(run).to_json()
+
+    def initial(self, run: Run) -> str:
+        """Return the file of the weights that a run begins from."""
+        return self.file(studies.initial_file(self._resolved(run)))
+
+    def made_initial(self, run: Run) -> str:
+        """Return the output of a rule in which those weights are: the file, or its folder."""
+        file = Path(self.initial(run))
+        return str(file.parent if file.parent.name == CHECKPOINTS else file)
 
     def device(self, run: Run) -> str:
         """Return the device that a run asks for: `auto`, `cpu` or `cuda`."""

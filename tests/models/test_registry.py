@@ -41,11 +41,11 @@ def test_a_model_of_ones_own(tmp_path, monkeypatch):
     """docs/add-a-model.md to the letter: its file, its registry line, its use."""
     page = (Path(__file__).parents[2] / "docs" / "add-a-model.md").read_text()
     file, line, use = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    (tmp_path / "mlp.py").write_text(file)
+    (tmp_path / "perceptron.py").write_text(file)
     monkeypatch.setattr(perturb.models, "__path__", [*perturb.models.__path__, str(tmp_path)])
     (row,) = eval(f"[{line}]")
     monkeypatch.setitem(MODELS, row.name, row)
     namespace = {}
     exec(use, namespace)
     assert namespace["model"](torch.zeros(2, 1, 8, 8)).shape == (2, 10)
-    sys.modules.pop("perturb.models.mlp")
+    sys.modules.pop("perturb.models.perceptron")

@@ -114,8 +114,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(made, tmp_path):
         data = results / "data" / f"{run.dataset}"
         command += ["--images", f"{data}.npz", "--manifest", f"{data}.manifest.json"]
     if "initial_weights" in whole["sha256"]:
-        initial = results / "init" / run.dataset / run.model / f"seed{run.seed}.safetensors"
-        command += ["--initial", str(initial)]
+        command += ["--initial", made.ask.initial(run)]
     environment = os.environ | {"PYTHONPATH": str(made.checkout.path / "src")}
     progress = tmp_path / "log.progress.jsonl"
     job = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)

@@ -88,6 +88,11 @@ def device(wildcards, resources):
     return say(ASK.device, run_of(wildcards))
 
 
+def initial(wildcards, resources):
+    """Return the file of the weights that a run begins from."""
+    return say(ASK.initial, run_of(wildcards))
+
+
 def data_root(wildcards, resources):
     """Return the folder in which data sets are looked for."""
     return CONFIG.values["data_root"]
@@ -123,6 +128,12 @@ def code_of_model(script):
 def landscape_settings(kind):
     """Return a function of the wildcards: the settings that one kind of job depends on."""
     return of_run(ASK.landscape_settings, kind)
+
+
+def measurement(wildcards):
+    """Return the settings of a job that measures a kind of thing of a chapter at a seed."""
+    w = wildcards
+    return say(ASK.chapter_setting, w.chapter, f"{w.kind}_{w.seed}")
 
 
 def table_of(wildcards):

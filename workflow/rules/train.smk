@@ -24,7 +24,7 @@ rule train:
     input:
         images="<results>/data/{dataset}.npz",
         manifest="<results>/data/{dataset}.manifest.json",
-        initial="<results>/init/{dataset}/{model}/seed{seed}.safetensors",
+        initial=of_run(ASK.made_initial),
     output:
         record="<results>/runs/{dataset}/{model}/{method}/seed{seed}/record.json",
         epochs="<results>/runs/{dataset}/{model}/{method}/seed{seed}/epochs.csv",
@@ -54,6 +54,7 @@ rule train:
         specification=specification,
         device=device,
         code=code_of_run,
+        initial=initial,
         # Outside the outputs, which Snakemake deletes before a job starts again.
         state=f"{RESULTS}/state/runs/{{dataset}}/{{model}}/{{method}}/seed{{seed}}",
     # Not `script:`, whose imports in each job take as long as a short run's epoch.
@@ -62,5 +63,5 @@ rule train:
         ' "$PERTURB_ROOT/workflow/scripts/train.py" {params.specification:q} {log:q}'
         " --device {params.device} --gpu-shares {resources.gpu_shares}"
         " --save-seconds {resources.save_seconds}"
-        " --images {input.images:q} --manifest {input.manifest:q} --initial {input.initial:q}"
+        " --images {input.images:q} --manifest {input.manifest:q} --initial {params.initial:q}"
         " --record {output.record:q} --state {params.state:q}"

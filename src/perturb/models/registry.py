@@ -123,6 +123,28 @@ MODELS: dict[str, Model] = {
             channels=1,
             smallest_image=4,
         ),
+        Model(
+            "mlp",
+            "perturb.models.mlp:mlp",
+            "perceptron with hidden layers of 512 and 256 units",
+            channels=1,
+            smallest_image=1,
+        ),
+        Model(
+            "resnet32",
+            "perturb.models.resnet32:resnet32",
+            "ResNet-32 for CIFAR, shortcuts without parameters (option A)",
+        ),
+        Model(
+            "resnet34",
+            "perturb.models.resnet34:resnet34",
+            "ResNet-34 with the CIFAR stem, as the code of SLS has it",
+        ),
+        Model(
+            "mobilenetv2",
+            "perturb.models.mobilenetv2:mobilenetv2",
+            "MobileNetV2 for CIFAR: strides 1 in the stem and the second stage",
+        ),
         LibraryModel(
             "resnet18_imagenet",
             "perturb.models.library:torchvision_model",

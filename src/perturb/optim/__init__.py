@@ -8,8 +8,9 @@ from typing import Any
 
 from perturb.names import parse
 from perturb.optim.optimizer import PerturbedOptimizer
+from perturb.optim.repulsion import Repulsion
 
-__all__ = ["PerturbedOptimizer", "build"]
+__all__ = ["PerturbedOptimizer", "Repulsion", "build"]
 
 
 def build(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from perturb.runs import Run, Specification
     from perturb.study import Chapter, Study
 
-NAMES = ("rts", "gradients", "fer", "tune")
+NAMES = ("rts", "gradients", "minima", "fer", "tune")
 
 
 @cache
@@ -69,6 +69,16 @@ def canonical(method: str) -> str:
 def specification_of_json(text: str, device: str = "auto") -> Specification:
     """Return the specification of any study's run that its `to_json` wrote, for `device`."""
     return get(json.loads(text)["study"]).specification.from_json(text, device)
+
+
+def initial_file(specification: Specification) -> str:
+    """Return the file, below the results, of the weights that a run begins from.
+
+    Those of its model and seed, or those that another run ended with, or had on its way.
+    """
+    model = f"{specification.dataset}/{specification.model}"
+    own = get(specification.study).begins_from(specification)
+    return own or f"init/{model}/seed{specification.seed}.safetensors"
 
 
 def code_of(specification: Specification) -> dict[str, str]:

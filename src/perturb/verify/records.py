@@ -99,7 +99,7 @@ def check_runs(
             continue
         records[run] = record
         _files_of_run(found, path, record)
-        start = initial.get((run.dataset, run.model, f"seed{run.seed}"))
+        start = _initial(found, config, run, initial)
         stale = _stale(config, run, record, manifests.get(run.dataset), start)
         if stale:
             found.find("runs", "stale", path, "; ".join(stale))
@@ -109,6 +109,22 @@ def check_runs(
         if run not in records and not (found.results / run.folder).exists():
             found.find("runs", "missing", found.results / run.record)
     return records
+
+
+def _initial(
+    found: Verification, config: Config, run: Run, initial: Mapping[tuple[str, ...], str]
+) -> str | None:
+    """Return the hash of the weights that a run begins from today; None where they are not there.
+
+    `initial` are those of models and seeds; another run's are read.
+    """
+    try:
+        file = found.results / studies.initial_file(studies.specification(config, run))
+        if file.is_relative_to(found.results / "runs"):
+            return sha256_weights(load_weights(file)) if file.exists() else None
+    except PerturbError:  # what is wrong with it is found elsewhere
+        return None
+    return initial.get((run.dataset, run.model, f"seed{run.seed}"))
 
 
 def _run_of(folder: Path) -> Run | None:

@@ -60,9 +60,7 @@ def _differing(today: Specification, record: Mapping[str, Any], results: Path) -
             "images": results / "data" / f"{run.dataset}.npz",
             "manifest": results / "data" / f"{run.dataset}.manifest.json",
         },
-        "initial_weights": {
-            "initial": results / "init" / run.dataset / run.model / f"seed{run.seed}.safetensors"
-        },
+        "initial_weights": {"initial": results / studies.initial_file(today)},
     }
     given = {
         k: v for kind, files in inputs.items() if kind in record["sha256"] for k, v in files.items()
