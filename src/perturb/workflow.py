@@ -21,7 +21,6 @@ from perturb.audit.folder import paths_of
 from perturb.config import Config
 from perturb.contents import Contents
 from perturb.data import registry, variants
-from perturb.data.image_folder import ImageFolder
 from perturb.errors import PerturbError, did_you_mean
 from perturb.files import read_json
 from perturb.jobs.packs import Packs
@@ -91,7 +90,7 @@ class Workflow:
             return ""
         if not Path(folder).is_dir():
             return self.contents.last(Path(folder))
-        read = ImageFolder(name=dataset, folder=Path(folder))
+        read = registry.of_folder(dataset, Path(folder))
         return self.contents.sha256(read.folder, read.files())
 
     def allow_partial(self, dataset: str) -> bool:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from perturb.data.identities import Sightings
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -29,7 +31,8 @@ class Images:
     `train_images` and `test_images` are uint8 [N, H, W, C], labels int64 [N]. `kind` names the
     layout that was read, `files` maps the names of its files to the SHA-256 of their contents,
     `partial` says that the set is smaller than the official one. Where `train_labels` hold label
-    noise, `train_true_labels` int64 [N] are those without it, and `noise` describes it.
+    noise, `train_true_labels` int64 [N] are those without it, and `noise` describes it. With
+    `sightings` the test labels are identities to be found again, not classes of train.
     """
 
     train_images: np.ndarray
@@ -42,6 +45,7 @@ class Images:
     partial: bool = False
     train_true_labels: np.ndarray | None = None
     noise: Mapping[str, Any] = field(default_factory=dict)
+    sightings: Sightings | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by name: what the data's SHA-256 is taken over."""
@@ -53,6 +57,8 @@ class Images:
         }
         if self.train_true_labels is not None:
             arrays["train_true_labels"] = self.train_true_labels
+        if self.sightings is not None:
+            arrays |= self.sightings.arrays()
         return arrays
 
     def true_labels(self) -> np.ndarray:

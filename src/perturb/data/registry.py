@@ -6,12 +6,20 @@ from collections.abc import Collection
 from pathlib import Path
 
 from perturb.data import variants
-from perturb.data.cifar import CIFAR10, CIFAR100
+from perturb.data.cifar import CIFAR10, CIFAR100, Cifar
 from perturb.data.dataset import Dataset, Shape
 from perturb.data.digits import DIGITS
-from perturb.data.fashion_mnist import FASHION_MNIST
+from perturb.data.fashion_mnist import FASHION_MNIST, FashionMnist
+from perturb.data.identity_folder import (
+    MARKET1501,
+    MARKET1501_SPLIT,
+    VIPER,
+    IdentityFolder,
+    is_identity_folder,
+)
 from perturb.data.image_folder import ImageFolder
 from perturb.data.noise import NoisyDataset
+from perturb.data.photo_patches import PHOTO_PATCHES
 from perturb.errors import PerturbError, did_you_mean
 
 DATASETS: dict[str, Dataset] = {
@@ -21,6 +29,10 @@ DATASETS: dict[str, Dataset] = {
         CIFAR10,
         CIFAR100,
         FASHION_MNIST,
+        PHOTO_PATCHES,
+        MARKET1501,
+        MARKET1501_SPLIT,
+        VIPER,
     )
 }
 
@@ -37,11 +49,16 @@ def find(name: str, folder: str | Path | None = None, seed: int = 0) -> Dataset:
             raise PerturbError(
                 f"image_folders: '{variant.base}' is a built-in data set. Use another name."
             )
-        path = Path(folder).expanduser().resolve()
-        base: Dataset = ImageFolder(name=variant.base, folder=path)
+        base: Dataset = of_folder(variant.base, Path(folder).expanduser().resolve())
     else:
         base = DATASETS[variants.base_name(check_name(name))]
     return NoisyDataset.of(base, variant.noise, seed) if variant.noise else base
+
+
+def of_folder(name: str, folder: Path) -> ImageFolder | IdentityFolder:
+    """Return a user's own data set: of identities where its layout is Market-1501's."""
+    kind = IdentityFolder if is_identity_folder(folder) else ImageFolder
+    return kind(name=name, folder=folder)
 
 
 def check_name(name: str, folders: Collection[str] = ()) -> str:
@@ -67,13 +84,15 @@ def readers(name: str) -> tuple[str, ...]:
     """Return the modules that read a data set: its own, and that of its noise where it has any."""
     variant = variants.parse(name)
     known = DATASETS.get(variant.base)
-    own = type(known).__module__ if known else ImageFolder.__module__
-    return (own, NoisyDataset.__module__) if variant.noise else (own,)
+    folders = (ImageFolder.__module__, IdentityFolder.__module__)
+    own = (type(known).__module__,) if known else folders
+    return (*own, NoisyDataset.__module__) if variant.noise else own
 
 
 def may_be_partial(name: str) -> bool:
     """Return whether a copy of a data set may be incomplete: one of several official files."""
-    return DATASETS.get(variants.base_name(name), DIGITS) is not DIGITS
+    known = DATASETS.get(variants.base_name(name))
+    return isinstance(known, Cifar | FashionMnist)
 
 
 def shape(name: str) -> Shape | None:

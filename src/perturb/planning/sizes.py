@@ -9,7 +9,6 @@ from perturb import studies
 from perturb.config import Config
 from perturb.data import registry
 from perturb.data.dataset import Shape
-from perturb.data.image_folder import ImageFolder
 from perturb.data.prepared import VALIDATION_SHARE, read_manifest
 from perturb.data.variants import base_name
 from perturb.errors import PerturbError
@@ -40,7 +39,7 @@ def shape_of(dataset: str, results: Path, config: Config) -> Shape:
     base = base_name(dataset)
     folder = config.values.get("image_folders", {}).get(base)
     if folder:
-        return ImageFolder(name=base, folder=Path(folder).expanduser()).counted()
+        return registry.of_folder(base, Path(folder).expanduser()).counted()
     official = registry.shape(dataset)
     if official is None:
         raise PerturbError(
