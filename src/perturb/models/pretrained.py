@@ -38,6 +38,7 @@ class Published:
 
 PUBLISHED: dict[str, Published] = {
     "resnet18_imagenet": Published("https://download.pytorch.org/models/resnet18-f37072fd.pth"),
+    "reid_resnet50": Published("https://download.pytorch.org/models/resnet50-0676ba61.pth"),
     "vit": Published("https://download.pytorch.org/models/vit_b_16-c867db91.pth"),
     "deit": Published(
         "https://dl.fbaipublicfiles.com/deit/deit_base_patch16_224-b5f2ef4d.pth", timm_names=True

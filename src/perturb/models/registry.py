@@ -95,6 +95,22 @@ MODELS: dict[str, Model] = {
             "DeiT-B/16 on inputs resized to 224, fine-tuned from its published weights",
             pretrained=True,
         ),
+        Model(
+            "reid_small",
+            "perturb.models.reid:small",
+            "small CNN for re-identification: pooled features, embedding, classifier",
+        ),
+        Model(
+            "reid_resnet50",
+            "perturb.models.reid:resnet50",
+            "ResNet-50 for re-identification, its backbone from ImageNet weights",
+            pretrained=True,
+        ),
+        Model(
+            "reid_resnet50_random",
+            "perturb.models.reid:resnet50",
+            "ResNet-50 for re-identification, its backbone drawn at random",
+        ),
         *(
             Model(
                 f"{prefix}xnor_resnet18_{width}",
