@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from perturb.runs import Run, Specification
     from perturb.study import Chapter, Study
 
-NAMES = ("rts", "gradients")
+NAMES = ("rts", "gradients", "reid")
 
 
 @cache
