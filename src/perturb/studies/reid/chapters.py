@@ -18,7 +18,7 @@ from perturb.study import Chapter, Measure, Part
 
 NAME = "reid"
 HERE = "perturb.studies.reid"
-MEASURE = Measure(name="test_mAP", words="test mAP")
+MEASURE = Measure(name="test_mAP", words="test mean average precision")
 # Further numbers of the last epoch that the table tells.
 ALSO = ("test_mINP", "test_rank1", "train_loss")
 

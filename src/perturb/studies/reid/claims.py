@@ -79,7 +79,10 @@ def _compared(
 
 
 def _overall(verdicts: Sequence[bool | None]) -> str:
-    """Return the verdict on all: undecided where any is, or where they disagree."""
+    """Return the verdict on all: undecided where any is, or where they disagree.
+
+    No evidence at all is no test.
+    """
     if not verdicts:
         return NOT_TESTED
     if all(verdict is True for verdict in verdicts):
@@ -119,7 +122,7 @@ def _low_mAP_leads_to_nan(material: Material) -> Judged:
     if len(two) < FEW_SEEDS:
         return NOT_TESTED, _ABSENT
     if not bad.any() or bad.all():
-        which = "Every" if bad.all() else "None"
+        which = "All" if bad.all() else "None"
         return UNDECIDED, f"{which} of {len(two)} runs had empty selections or diverged later."
     low, high = two[bad]["first_stage_mAP"], two[~bad]["first_stage_mAP"]
     with np.errstate(invalid="ignore"):
@@ -155,7 +158,7 @@ def _trains_better(material: Material) -> Judged:
             f"{own[1]:.0f} % on true labels, of {core[0]} {other[0]:.0f} % and {other[1]:.0f} %; "
             f"loss of {act[0]} in its last third {from_epoch:.2f} to {loss.iloc[-1]:.2f}"
         )
-        found.append(own[0] > other[0] and loss.iloc[-1] >= 0.95 * from_epoch)
+        found.append(bool(own[0] > other[0] and loss.iloc[-1] >= 0.95 * from_epoch))
     if not found:
         return NOT_TESTED, _ABSENT
     return _overall(found), "; ".join(texts) + "."
@@ -181,7 +184,7 @@ def _act_selects(material: Material) -> Judged:
             f"{numbers[0]:.0f} % in its last epoch, precision {numbers[1]:.0f} %, recall "
             f"{numbers[2]:.0f} %"
         )
-        found.append(numbers[0] < 100)
+        found.append(bool(numbers[0] < 100))
     if not found:
         return NOT_TESTED, _ABSENT
     texts.append(f"{plain[0]} takes every image with weight 1")

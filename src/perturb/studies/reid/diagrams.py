@@ -24,8 +24,10 @@ _SHORT = {
     methods.MIXTURE: "mixture",
     methods.FEATURES: "features",
 }
-_ROW = 0.21  # inches of a term
-_STAGE = 0.5  # inches of a stage beside its terms
+_ROW = 0.17  # inches of a term
+_STAGE = 0.34  # inches of a stage beside its terms
+_HEAD = 0.36
+_LEGEND = 0.36
 
 
 def draw(names: Sequence[str]) -> Figure:
@@ -39,23 +41,30 @@ def draw(names: Sequence[str]) -> Figure:
         key = (method.definition.head, method.stages)
         shown.setdefault(key, (method, []))[1].append(name)
     heights = [_height(method) for method, _ in shown.values()]
-    figure = Figure(figsize=(PAGE_WIDTH, sum(heights) + 0.25))
-    top, whole = sum(heights), sum(heights) + 0.25
+    figure = Figure(figsize=(PAGE_WIDTH, sum(heights) + _LEGEND))
+    top, whole = sum(heights), sum(heights) + _LEGEND
     for (method, own), height in zip(shown.values(), heights, strict=True):
         top -= height
-        axes = figure.add_axes((0.01, (top + 0.25) / whole, 0.98, height / whole))
+        axes = figure.add_axes((0.01, (top + _LEGEND) / whole, 0.98, height / whole))
         _draw_method(axes, method, own, height)
     _legend(figure, whole)
     return figure
 
 
+def _shared(stage: Stage) -> list[tuple[str, methods.Loss]]:
+    """Return each loss of a stage with the networks that have it: one entry where all share it."""
+    if len(stage.losses) == 2 and stage.losses[0] == stage.losses[1]:
+        return [("net 0  |  net 1", stage.losses[0])]
+    return [(f"net {network}", loss) for network, loss in enumerate(stage.losses)]
+
+
 def _lines(stage: Stage) -> int:
-    return sum(max(1, len(loss)) for loss in stage.losses)
+    return sum(len(loss) for _, loss in _shared(stage))
 
 
 def _height(method: Method) -> float:
     """Return the inches of a method: its stages stand below each other."""
-    return 0.42 + sum(_STAGE + _ROW * _lines(stage) for stage in method.stages)
+    return _HEAD + sum(_STAGE + _ROW * _lines(stage) for stage in method.stages)
 
 
 def _draw_method(axes: Axes, method: Method, names: Sequence[str], height: float) -> None:
@@ -65,8 +74,8 @@ def _draw_method(axes: Axes, method: Method, names: Sequence[str], height: float
     note = f" (approximation: {approximation})" if approximation else ""
     axes.text(0, height - 0.14, method.definition.title + note, weight="bold", fontsize=8.5)
     listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    axes.text(0, height - 0.3, listed, fontsize=7, color=GREY)
-    top = height - 0.42
+    axes.text(0, height - 0.28, listed, fontsize=7, color=GREY)
+    top = height - _HEAD
     for number, stage in enumerate(method.stages):
         bottom = top - _STAGE - _ROW * _lines(stage)
         _draw_stage(axes, method, number, top, bottom)
@@ -89,7 +98,7 @@ def _draw_stage(axes: Axes, method: Method, number: int, top: float, bottom: flo
     stage = method.stages[number]
     axes.add_patch(
         FancyBboxPatch(
-            (0.05, bottom + 0.06), PAGE_WIDTH * 0.98 - 0.1, top - bottom - 0.12,
+            (0.05, bottom + 0.03), PAGE_WIDTH * 0.98 - 0.1, top - bottom - 0.06,
             boxstyle="round,pad=0,rounding_size=0.05", facecolor="#FAFAFA", edgecolor="#D0D0D0",
             linewidth=0.6,
         )
@@ -98,32 +107,27 @@ def _draw_stage(axes: Axes, method: Method, number: int, top: float, bottom: flo
     words = f"Stage {stage.name}: epochs {_epochs(method, number)}, {batches}"
     if stage.selection:
         words += f". S: {stage.selection}"
-    axes.text(0.15, top - 0.2, words, fontsize=7)
-    networks = len(stage.losses)
-    y, centres = top - 0.34, []
-    for network, loss in enumerate(stage.losses):
+    axes.text(0.15, top - 0.16, words, fontsize=7)
+    y = top - 0.24
+    for networks, loss in _shared(stage):
         middle = y - _ROW * len(loss) / 2
-        centres.append(middle)
         for term in loss:
             y -= _ROW
             _draw_term(axes, term, y + _ROW / 2, middle)
-        _box(axes, 0.75, middle, 0.62, f"net {network}", _NETWORK)
-        y -= 0.0
-    if networks == 2 and any(methods.PEER in t.sources for loss in stage.losses for t in loss):
-        _peers(axes, centres)
+        _box(axes, *((0.72, middle, 1.1) if "|" in networks else (1.0, middle, 0.55)), networks)
 
 
 def _draw_term(axes: Axes, term: methods.Term, y: float, network: float) -> None:
     """Draw a term: an arrow from its network to its formula, and what else flows into it."""
     axes.add_patch(
         FancyArrowPatch(
-            (1.06, network), (1.72, y), arrowstyle="-|>", mutation_scale=6, linewidth=0.7,
+            (1.3, network), (1.8, y), arrowstyle="-|>", mutation_scale=6, linewidth=0.7,
             color=GREY, shrinkA=0, shrinkB=1,
         )
     )  # fmt: skip
-    axes.text(1.76, y, term.formula, fontsize=7, va="center")
+    axes.text(1.84, y, term.formula, fontsize=7, va="center")
     for place, source in enumerate(term.sources):
-        x = 4.35 + 0.78 * place
+        x = 3.95 + 0.85 * place
         axes.add_patch(
             FancyArrowPatch(
                 (x - 0.34, y), (x - 0.48, y), arrowstyle="-|>", mutation_scale=5, linewidth=0.7,
@@ -136,23 +140,11 @@ def _draw_term(axes: Axes, term: methods.Term, y: float, network: float) -> None
         )  # fmt: skip
 
 
-def _peers(axes: Axes, centres: Sequence[float]) -> None:
-    """Join two networks that learn from each other's predictions."""
-    colour = _SOURCE[methods.PEER]
-    for start, end, bend in ((centres[0], centres[1], 0.5), (centres[1], centres[0], 0.5)):
-        axes.add_patch(
-            FancyArrowPatch(
-                (0.42, start), (0.42, end), connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>",
-                mutation_scale=6, linewidth=0.9, color=colour, linestyle="--",
-            )
-        )  # fmt: skip
-
-
-def _box(axes: Axes, x: float, y: float, width: float, text: str, colour: str) -> None:
+def _box(axes: Axes, x: float, y: float, width: float, text: str) -> None:
     axes.add_patch(
         FancyBboxPatch(
-            (x - width / 2, y - 0.08), width, 0.16, boxstyle="round,pad=0.01",
-            facecolor=colour, edgecolor="#7A93AD", linewidth=0.7, zorder=3,
+            (x - width / 2, y - 0.06), width, 0.12, boxstyle="round,pad=0.01",
+            facecolor=_NETWORK, edgecolor="#7A93AD", linewidth=0.7, zorder=3,
         )
     )  # fmt: skip
     axes.text(x, y, text, fontsize=7, ha="center", va="center", zorder=4)
@@ -160,8 +152,9 @@ def _box(axes: Axes, x: float, y: float, width: float, text: str, colour: str) -
 
 def _legend(figure: Figure, whole: float) -> None:
     for place, source in enumerate(methods.SOURCES):
-        words = source if source != methods.GIVEN else "given label y"
-        short = f"{_SHORT[source]}: {words}" if _SHORT[source] not in (source, "y") else words
+        short = _SHORT[source]
+        words = source if short in source else f"{short}: {source}"
         figure.text(
-            0.012 + (place % 8) * 0.123, 0.1 / whole, short, fontsize=5.6, color=_SOURCE[source],
+            0.02 + (place % 4) * 0.245, (0.22 - 0.14 * (place // 4)) / whole, words, fontsize=6.5,
+            color=_SOURCE[source], weight="bold",
         )  # fmt: skip

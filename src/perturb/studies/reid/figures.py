@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from matplotlib.figure import Figure
 from perturb.analysis.statistics import summarise
 from perturb.analysis.tables import measured
 from perturb.figures.sheet import Sheet, make_sheet, say_nothing_to_show
-from perturb.figures.style import GREY, REFERENCE, LineStyle, line_style, style
+from perturb.figures.style import COLOURS, GREY, REFERENCE, LineStyle, line_style, style
 from perturb.studies.reid import diagrams, methods
 from perturb.studies.reid.catalogue import noise_words
 from perturb.studies.reid.material import Material, gather, noise_rate
 
+_TERMS = (REFERENCE.colour, *COLOURS, GREY, "#8B5A2B")
 SMOKE = "Smoke run: a few short epochs, not a result of the study"
 
 
@@ -55,7 +57,10 @@ def _marks(look: LineStyle) -> dict[str, Any]:
 def by_noise(material: Material, mark: str) -> Figure:
     """Draw mAP of each method on each data set, with its interval and its seeds."""
     names = _finished(material)
-    looks = _looks(material, names)
+    looks = {
+        name: replace(look, marker=look.marker or "D", dashes="none")
+        for name, look in _looks(material, names).items()
+    }
     sheet = make_sheet(
         1, 1, panel_height=2.6, legend=[(name, looks[name]) for name in names], mark=mark
     )
@@ -187,7 +192,11 @@ def losses(material: Material, mark: str) -> Figure:
     terms = list(
         dict.fromkeys(t for name in names for net in methods.method(name).terms for t in net)
     )
-    looks = {term: line_style(place) for place, term in enumerate(terms)}
+    # Dashes tell the networks apart, so every term has a colour of its own.
+    looks = {
+        term: LineStyle(_TERMS[place % len(_TERMS)], "-", None, 1.1)
+        for place, term in enumerate(terms)
+    }
     sheet = make_sheet(
         -(-len(names) // columns),
         columns,
