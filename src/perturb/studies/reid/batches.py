@@ -68,8 +68,9 @@ class Pixels:
 
     def evaluated(self) -> Iterator[Tensor]:
         """Yield all images in order, as they are compared."""
-        for places in torch.arange(len(self.images), device=self.device).split(EVALUATED):
-            yield self.at(places, self.size)
+        for start in range(0, len(self.images), EVALUATED):
+            end = min(start + EVALUATED, len(self.images))
+            yield self.at(torch.arange(start, end, device=self.device), self.size)
 
     def batches(
         self, labels: Tensor, order: Tensor, size: int, epoch: int, strong: bool

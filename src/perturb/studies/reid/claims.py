@@ -40,8 +40,9 @@ def _text(summary: Summary) -> str:
     """Return a mean of mAPs in percent with its interval, where it has one."""
     if summary.mean is None:
         return "none finished"
-    half = "" if summary.low is None else f" ± {100 * (summary.high - summary.low) / 2:.1f}"
-    return f"{100 * summary.mean:.1f}{half}"
+    if summary.low is None or summary.high is None:
+        return f"{100 * summary.mean:.1f}"
+    return f"{100 * summary.mean:.1f} ± {100 * (summary.high - summary.low) / 2:.1f}"
 
 
 def _values(material: Material, dataset: str, method: str) -> dict[int, float]:
@@ -71,7 +72,7 @@ def _compared(
                 continue
             found = compare(values[0], values[1], 0.005)
             low, high = found.summary.low, found.summary.high
-            if found.seeds < FEW_SEEDS or low is None or low <= 0 <= high:
+            if found.seeds < FEW_SEEDS or low is None or high is None or low <= 0 <= high:
                 verdicts.append(None)
             else:
                 verdicts.append((low > 0) == (wanted > 0))

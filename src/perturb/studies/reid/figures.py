@@ -77,11 +77,12 @@ def by_noise(material: Material, mark: str) -> Figure:
                 np.full(len(shown), x), shown, markersize=1.8, alpha=0.5, **_marks(looks[name])
             )
             found = summarise(values)
-            ends = None
-            if found.low is not None and found.high is not None:
-                ends = [[100 * (found.mean - found.low)], [100 * (found.high - found.mean)]]
+            low, high = found.low, found.high
+            middle, ends = shown.mean(), None
+            if low is not None and high is not None:
+                ends = [[middle - 100 * low], [100 * high - middle]]
             axes.errorbar(
-                [x], [shown.mean()], yerr=ends, markersize=4.5, elinewidth=1, capsize=2,
+                [x], [middle], yerr=ends, markersize=4.5, elinewidth=1, capsize=2,
                 **_marks(looks[name]),
             )  # fmt: skip
     axes.set_xticks(range(len(material.datasets)))

@@ -71,7 +71,8 @@ class Optimizer:
 
     def step(self, epoch: int, number: int) -> Tensor:
         """Take a step by the gradients that there are; return their norm before clipping."""
-        norm = nn.utils.get_total_norm([p.grad for p in self.parameters])
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
         if self.clip:
             nn.utils.clip_grads_with_norm_(self.parameters, self.clip, norm)
         done = epoch * self.steps + number + 1
@@ -92,7 +93,7 @@ class Tally:
     norms: list[Tensor] = field(default_factory=list)
     right: list[Tensor] = field(default_factory=list)
     truly_right: list[Tensor] = field(default_factory=list)
-    selected: list[Tensor] = field(default_factory=list)
+    selected: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     empty: list[Tensor] = field(default_factory=list)
 
     def numbers(self, name: str) -> np.ndarray:
@@ -234,26 +235,24 @@ class ReidLearner:
         traces: tuple[list[Tensor], list[Tensor]],
     ) -> None:
         """Take a step of all networks, and note what came of it."""
-        buffers = (
-            [[b.clone() for b in n.buffers()] for n in self.networks]
-            if ("selective" in self.method.values)
-            else []
-        )
+        selective = self.method.values.get("selective", False)
+        buffers = [[b.clone() for b in net.buffers()] for net in self.networks if selective]
         passed = self._pass(batch, epoch)
         found = STEPS[stage.step](passed, self.memory)
         self.memory.note_losses(passed)
         for at, (network, optimizer) in enumerate(zip(self.networks, self.optimizers, strict=True)):
             network.zero_grad()
-            loss = sum(found.terms[at].values())
-            loss.backward()
-            tallies[at].losses.append(loss.detach())
-            _note(tallies[at], found, at, passed.logits[at], batch, self)
+            loss = torch.stack(list(found.terms[at].values())).sum()
+            torch.autograd.backward(loss)
+            tally = tallies[at]
+            tally.losses.append(loss.detach())
+            _note(tally, found, at, passed.logits[at], batch, self)
             _trace(traces, found, at, batch)
-            if found.may_be_void and not found.selected[at].any():
+            if found.may_be_void and bool(tally.empty[-1]):
                 _restore(network, buffers[at])
-                tallies[at].norms.append(torch.zeros_like(loss.detach()))
-                continue
-            tallies[at].norms.append(optimizer.step(epoch, number))
+                tally.norms.append(torch.zeros_like(loss.detach()))
+            else:
+                tally.norms.append(optimizer.step(epoch, number))
 
     def _pass(self, batch: Batch, epoch: int) -> Passed:
         with torch.autocast(
@@ -318,9 +317,9 @@ class ReidLearner:
         """Find the test identities again: by each network, and by what the run is compared by."""
         found = [self._features(network) for network in self.networks]
         row: dict[str, Number] = {}
-        outputs = {f"_net{at}": features for at, features in enumerate(found)}
         average = self.method.definition.average
-        outputs = {"": sum(found) if average else found[0], **outputs}
+        outputs = {"": torch.stack(found).sum(0) if average else found[0]}
+        outputs |= {f"_net{at}": features for at, features in enumerate(found)}
         for suffix, features in outputs.items():
             row |= {f"test_{k}{suffix}": value for k, value in self._scores(features).items()}
         return Evaluated(row)

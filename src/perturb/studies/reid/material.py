@@ -87,11 +87,11 @@ def _told(record: Path, curves: pd.DataFrame) -> dict[str, Any]:
     for key in ("dataset", "model", "method", "seed"):
         own = own[own[key] == found[key]]
     first = found["first_epochs"]
-    changed = own[own["epoch"] == first - 1]["test_mAP"] if first and len(own) else []
+    changed = own.loc[own["epoch"] == first - 1, "test_mAP"] if "test_mAP" in own else own["epoch"]
     method = methods.method(found["method"])
     return {
         "first_epochs": first,
-        "first_stage_mAP": float(changed.iloc[0]) if len(changed) else np.nan,
+        "first_stage_mAP": float(changed.iloc[0]) if first and len(changed) else np.nan,
         "empty_batches": sum(found["empty_batches"]),
         "wrong_labels": found["wrong_labels"],
         "selects": method.selects,

@@ -39,8 +39,8 @@ class Found:
     """What a stage computed: of each network the terms of its loss, the selected samples (bool
     [B]; None: all) and the samples' weights (float [B]; None: 1 each).
 
-    `void` names the networks whose selection is empty and whose loss is nothing else: the batch
-    changes nothing in them.
+    `may_be_void` says that a loss is over the selection alone: where that is empty, the batch
+    changes nothing in its network.
     """
 
     terms: Sequence[Terms]
