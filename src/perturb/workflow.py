@@ -23,7 +23,6 @@ from perturb.audit.folder import paths_of
 from perturb.config import Config
 from perturb.contents import Contents
 from perturb.data import image_sizes, registry, variants
-from perturb.data.image_folder import ImageFolder
 from perturb.efficiency.catalogue import chapter as efficiency_of
 from perturb.efficiency.settings import PREFIX as EFFICIENCY
 from perturb.efficiency.settings import Efficiency
@@ -146,7 +145,7 @@ class Workflow:
             return ""
         if not Path(folder).is_dir():
             return self.contents.last(Path(folder))
-        read = ImageFolder(name=dataset, folder=Path(folder))
+        read = registry.of_folder(dataset, Path(folder))
         return self.contents.sha256(read.folder, read.files())
 
     def data_root(self, dataset: str) -> str:

@@ -79,7 +79,8 @@ def test_the_registry_knows_every_variant_of_what_it_knows():
 
 def test_the_readers_of_a_variant_are_its_bases_and_the_noise():
     assert registry.readers("digits") == ("perturb.data.digits",)
-    assert registry.readers("birds") == ("perturb.data.image_folder",)
+    folders = ("perturb.data.image_folder", "perturb.data.identity_folder")
+    assert registry.readers("birds") == folders
     assert registry.readers("digits_noise-0.4") == ("perturb.data.digits", "perturb.data.noise")
     assert registry.shape("cifar10_noise-0.4") == registry.shape("cifar10") is not None
     assert registry.shape("birds_noise-0.4") is None

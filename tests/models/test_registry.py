@@ -15,7 +15,7 @@ def test_names():
     assert perturb.models.names() == list(MODELS)
     assert {"upanet16", "resnet18", "cnn", "resnet18_imagenet", "vit", "deit"} <= set(MODELS)
     assert [name for name, model in MODELS.items() if model.pretrained] == [
-        "resnet18_imagenet", "vit", "deit", "ir50_vit_pretrained"
+        "resnet18_imagenet", "vit", "deit", "reid_resnet50", "ir50_vit_pretrained"
     ]  # fmt: skip
 
 

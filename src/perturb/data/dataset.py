@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from perturb.data.identities import Sightings
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -31,7 +33,8 @@ class Images:
     `partial` says that the set is smaller than the official one. Where `train_labels` hold label
     noise, `train_true_labels` int64 [N] are those without it, and `noise` describes it.
     `train_subjects` [N] say whose image each is, where that is known: validation then has no
-    subject of train.
+    subject of train. With `sightings` the test labels are identities to be found again, not
+    classes of train.
     """
 
     train_images: np.ndarray
@@ -45,6 +48,7 @@ class Images:
     train_true_labels: np.ndarray | None = None
     noise: Mapping[str, Any] = field(default_factory=dict)
     train_subjects: np.ndarray | None = None
+    sightings: Sightings | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by name: what the data's SHA-256 is taken over."""
@@ -56,6 +60,8 @@ class Images:
         }
         if self.train_true_labels is not None:
             arrays["train_true_labels"] = self.train_true_labels
+        if self.sightings is not None:
+            arrays |= self.sightings.arrays()
         return arrays
 
     def true_labels(self) -> np.ndarray:

@@ -36,9 +36,10 @@ class FeedSettings(Protocol):
 class Feed:
     """One split of a data set as normalised batches, the same on every device.
 
-    `images` uint8 [N, H, W, C] (H = W) and `labels` [N] are kept on `device`; `mean` and `std`
-    are a channel's, of pixels / 255. Every random choice of an epoch is drawn on the CPU, at
-    once, from generators keyed by `(seed, epoch, purpose)`, one draw for each place in the epoch.
+    `images` uint8 [N, H, W, C] (H = W unless `augment` is "none") and `labels` [N] are kept on
+    `device`; `mean` and `std` are a channel's, of pixels / 255. Every random choice of an
+    epoch is drawn on the CPU, at once, from generators keyed by `(seed, epoch, purpose)`, one draw
+    for each place in the epoch.
 
     `augment`:
     - `"standard"`: each epoch in new order; horizontal flip of every second image (where `flip`);
@@ -100,8 +101,8 @@ class Feed:
             raise ValueError(f"augment must be one of {AUGMENTATIONS}, not {augment!r}")
         if augment == "cv_rts" and shuffle:
             raise ValueError("augment 'cv_rts' does not shuffle; leave shuffle out")
-        square = images.ndim == 4 and images.shape[1] == images.shape[2]
-        if images.dtype != torch.uint8 or not square or images.shape[3] not in (1, 3):
+        fits = images.ndim == 4 and (augment == "none" or images.shape[1] == images.shape[2])
+        if images.dtype != torch.uint8 or not fits or images.shape[3] not in (1, 3):
             raise ValueError(
                 f"images must be uint8 [N, S, S, 1 or 3], not {images.dtype} {tuple(images.shape)}"
             )

@@ -11,6 +11,7 @@ import numpy as np
 
 from perturb.data import registry
 from perturb.data.dataset import Dataset, Images
+from perturb.data.identities import Sightings, class_counts, take_sightings
 from perturb.data.splits import grouped_indices, stratified_indices
 from perturb.errors import PerturbError
 from perturb.files import read_json, read_npz, sha256_arrays, write_json, write_npz
@@ -25,7 +26,8 @@ class PreparedData:
 
     `validation_indices` (sorted, into train) is the stratified 20 % hold-out. `train_labels` are
     what is trained on; where they hold label noise, `train_true_labels` int64 [N] do not, else it
-    is None. The hold-out is the same with noise and without.
+    is None. The hold-out is the same with noise and without. With `sightings` the test labels are
+    identities to be found again, not classes of train.
     """
 
     train_images: np.ndarray
@@ -35,6 +37,7 @@ class PreparedData:
     validation_indices: np.ndarray
     manifest: dict[str, Any]
     train_true_labels: np.ndarray | None = None
+    sightings: Sightings | None = None
 
 
 def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
@@ -75,10 +78,7 @@ def _manifest(
         "image_size": size,
         "channels": images.train_images.shape[3],
         "counts": {split: len(of_split) for split, of_split in labels.items()},
-        "class_counts": {
-            split: np.bincount(of_split, minlength=num_classes).tolist()
-            for split, of_split in labels.items()
-        },
+        "class_counts": class_counts(labels, num_classes, images.sightings is None),
         "mean": list(mean),
         "std": list(std),
         "partial": images.partial,
@@ -88,6 +88,8 @@ def _manifest(
     }
     if images.train_subjects is not None:
         described["subjects"] = len(set(images.train_subjects))
+    if images.sightings is not None:
+        described["identities"] = images.sightings.described(images.test_labels)
     return described | ({"noise": dict(images.noise)} if images.noise else {})
 
 
@@ -151,7 +153,8 @@ def load(npz: str | Path, manifest: str | Path) -> PreparedData:
     split = {name: arrays.pop(name) for name in ("validation_indices",) if name in arrays}
     _check(Path(npz), "the data", described["sha256"], sha256_arrays(arrays))
     _check(Path(npz), "the split", described["split_sha256"], sha256_arrays(split))
-    return PreparedData(**arrays, **split, manifest=described)
+    sightings = take_sightings(arrays)
+    return PreparedData(**arrays, **split, manifest=described, sightings=sightings)
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:

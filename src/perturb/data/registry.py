@@ -8,17 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from perturb.data import variants
-from perturb.data.cifar import CIFAR10
+from perturb.data.cifar import CIFAR10, Cifar
 from perturb.data.cifar100 import CIFAR100
 from perturb.data.dataset import Dataset, Shape
 from perturb.data.digits import DIGITS
 from perturb.data.dropping import WithoutDuplicates
 from perturb.data.expressions import CKPLUS48, FER2013, RAFDB
-from perturb.data.fashion_mnist import FASHION_MNIST
+from perturb.data.fashion_mnist import FASHION_MNIST, FashionMnist
+from perturb.data.identity_folder import (
+    MARKET1501,
+    MARKET1501_SPLIT,
+    VIPER,
+    IdentityFolder,
+    is_identity_folder,
+)
 from perturb.data.image_folder import ImageFolder
 from perturb.data.image_sizes import Folder
 from perturb.data.mapped import MappedDataset
 from perturb.data.noise import NoisyDataset
+from perturb.data.photo_patches import PHOTO_PATCHES
 from perturb.errors import PerturbError, did_you_mean
 
 DATASETS: dict[str, Dataset] = {
@@ -31,6 +39,10 @@ DATASETS: dict[str, Dataset] = {
         CKPLUS48,
         FER2013,
         RAFDB,
+        PHOTO_PATCHES,
+        MARKET1501,
+        MARKET1501_SPLIT,
+        VIPER,
     )
 }
 
@@ -64,12 +76,22 @@ def find(
             )
         path = Path(folder).expanduser().resolve()
         side = folder.side if isinstance(folder, Folder) else 0
-        base: Dataset = ImageFolder(name=variant.base, folder=path, side=side)
+        base: Dataset = of_folder(variant.base, path, side)
     else:
         base = DATASETS[variants.base_name(check_name(name))]
     if variant.dropped:
         base = WithoutDuplicates.of(base)
     return NoisyDataset.of(base, variant.noise, seed) if variant.noise else base
+
+
+def of_folder(name: str, folder: Path, side: int = 0) -> ImageFolder | IdentityFolder:
+    """Return a user's own data set: of identities where its layout is Market-1501's.
+
+    Other images are brought to `side` pixels, where 0 to what they say themselves.
+    """
+    if is_identity_folder(folder):
+        return IdentityFolder(name=name, folder=folder)
+    return ImageFolder(name=name, folder=folder, side=side)
 
 
 def check_name(name: str, folders: Collection[str] = ()) -> str:
@@ -122,7 +144,8 @@ def readers(name: str, mapped: str = "") -> tuple[str, ...]:
     """
     variant = variants.parse(name)
     known = DATASETS.get(mapped or variant.base)
-    found = [type(known).__module__ if known else ImageFolder.__module__]
+    folders = [ImageFolder.__module__, IdentityFolder.__module__]
+    found = [type(known).__module__] if known else folders
     found += [MappedDataset.__module__] if mapped else []
     found += [WithoutDuplicates.__module__] if variant.dropped else []
     found += [NoisyDataset.__module__] if variant.noise else []
@@ -131,7 +154,8 @@ def readers(name: str, mapped: str = "") -> tuple[str, ...]:
 
 def may_be_partial(name: str) -> bool:
     """Return whether a copy of a data set may be incomplete: one of several official files."""
-    return DATASETS.get(variants.base_name(name), DIGITS) is not DIGITS
+    known = DATASETS.get(variants.base_name(name))
+    return isinstance(known, Cifar | FashionMnist)
 
 
 def shape(name: str) -> Shape | None:

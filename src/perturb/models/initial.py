@@ -65,9 +65,7 @@ def _file_of(model: Model, source: Source, data_root: str | Path | None) -> Path
 
         if isinstance(model, LibraryModel):
             return pretrained.find(model, source.where, data_root)
-        if model.name not in pretrained.BROUGHT:
-            raise PerturbError(f"nobody published weights of model '{model.name}'.")
-        return pretrained.find_brought(model.name, data_root)
+        return pretrained.find_backbone(model.name, data_root)
     path = Path(source.where)
     if not path.is_file():
         raise PerturbError(

@@ -9,6 +9,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import timm
 import torch
@@ -17,7 +18,7 @@ from huggingface_hub import try_to_load_from_cache
 
 from perturb.errors import PerturbError, did_you_mean
 from perturb.files import sha256_file
-from perturb.models.registry import LibraryModel
+from perturb.models.registry import LibraryModel, get
 
 # What a hub's repository calls the weights, the first that is there.
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -26,6 +27,10 @@ _BYTES = 4  # of a float32
 
 # Weights that their makers give to those who ask, by model: the file below `weights`.
 BROUGHT: dict[str, str] = {"ir50_vit_pretrained": "iresnet50.pth"}
+# Networks of this project whose backbone is a library's: that model, and the tag of its weights.
+BACKBONES: dict[str, tuple[str, str]] = {
+    "reid_resnet50": ("torchvision:resnet50", "IMAGENET1K_V1"),
+}
 
 
 @dataclass(frozen=True)
@@ -120,8 +125,16 @@ def find(model: LibraryModel, tag: str = "", data_root: str | Path | None = None
     raise PerturbError(_missing(model, wanted, folders))
 
 
-def find_brought(name: str, data_root: str | Path | None = None) -> Path:
-    """Return the file of weights that a user brings for a model; PerturbError where it is not."""
+def find_backbone(name: str, data_root: str | Path | None = None) -> Path:
+    """Return the file of the weights that a network's backbone starts from.
+
+    PerturbError where it is not there, and for a network whose backbone nobody published.
+    """
+    if name in BACKBONES:
+        library, tag = BACKBONES[name]
+        return find(cast(LibraryModel, get(library)), tag, data_root)
+    if name not in BROUGHT:
+        raise PerturbError(f"nobody published weights of model '{name}'.")
     path = Path(data_root or torch.hub.get_dir(), "weights", BROUGHT[name])
     if not path.is_file():
         raise PerturbError(

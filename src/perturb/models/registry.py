@@ -173,6 +173,22 @@ MODELS: dict[str, Model] = {
             architecture="deit_base_patch16_224",
             options=(("patch_size", 8),),
         ),
+        Model(
+            "reid_small",
+            "perturb.models.reid:small",
+            "small CNN for re-identification: pooled features, embedding, classifier",
+        ),
+        Model(
+            "reid_resnet50",
+            "perturb.models.reid:resnet50",
+            "ResNet-50 for re-identification, its backbone from ImageNet weights",
+            pretrained=True,
+        ),
+        Model(
+            "reid_resnet50_random",
+            "perturb.models.reid:resnet50",
+            "ResNet-50 for re-identification, its backbone drawn at random",
+        ),
         *(
             Model(
                 f"{prefix}xnor_resnet18_{width}",

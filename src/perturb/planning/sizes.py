@@ -9,7 +9,6 @@ from perturb import studies
 from perturb.config import Config
 from perturb.data import image_sizes, registry
 from perturb.data.dataset import Shape
-from perturb.data.image_folder import ImageFolder
 from perturb.data.prepared import VALIDATION_SHARE, read_manifest
 from perturb.data.variants import base_name
 from perturb.errors import PerturbError
@@ -41,7 +40,7 @@ def shape_of(dataset: str, results: Path, config: Config) -> Shape:
     folder = config.values.get("image_folders", {}).get(base)
     if folder:
         side = image_sizes.configured(config.values, base)
-        return ImageFolder(name=base, folder=Path(folder).expanduser(), side=side).counted()
+        return registry.of_folder(base, Path(folder).expanduser(), side).counted()
     official = registry.shape(dataset)
     if official is None:
         raise PerturbError(

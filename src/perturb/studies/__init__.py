@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from perturb.runs import Run, Specification
     from perturb.study import Chapter, Study
 
-NAMES = ("rts", "gradients", "minima", "fer", "tune")
+NAMES = ("rts", "gradients", "minima", "reid", "fer", "tune")
 
 
 @cache

@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from perturb import models, names, optim
 from perturb.data.feeding import Feed, make_feeds
 from perturb.data.protocol import Split, make_splits
+from perturb.errors import PerturbError
 from perturb.random import stream
 from perturb.train import finetuning
 from perturb.train.determinism import check_precision, set_precision
@@ -372,6 +373,12 @@ def build(
 
     Raises PerturbError where initial weights do not fit or the device lacks the number format.
     """
+    if inputs.data.sightings is not None:
+        raise PerturbError(
+            f"{specification.run}: the test images of {specification.dataset} are of other "
+            "identities than its train images, so that no classifier's accuracy can be taken on "
+            "them. Choose another data set, or a method that is measured by retrieval."
+        )
     check_precision(specification.precision, inputs.device)
     set_precision(specification.precision)
     manifest = inputs.data.manifest

@@ -10,8 +10,7 @@ from typing import Any
 
 from perturb import code, studies
 from perturb.config import Config
-from perturb.data import load, variants
-from perturb.data.image_folder import ImageFolder
+from perturb.data import load, registry, variants
 from perturb.errors import PerturbError
 from perturb.figures import landscape_page
 from perturb.files import read_json
@@ -59,7 +58,7 @@ def _compare_with_folder(
     if not folder or not Path(folder).is_dir():
         return
     try:
-        now = ImageFolder(name=manifest["dataset"], folder=Path(folder)).digests()
+        now = registry.of_folder(manifest["dataset"], Path(folder)).digests()
     except (PerturbError, OSError) as error:
         found.find("data", "stale", path, error)
         return

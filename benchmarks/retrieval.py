@@ -1,0 +1,185 @@
+"""Evaluating a retrieval of Market-1501's size: seconds, against the plain way and the floor.
+
+3,368 queries, a gallery of 15,913, features of 2,048 numbers: random ones around a centre for each
+of 750 identities, six cameras, distractors. All ways have two threads, and take their turn.
+
+- The floor is one matrix product of the features and one argsort of the similarities.
+- The plain way is the Python loop that re-identification projects share (Zhong's and torchreid's
+  `eval_market1501`): an argsort, then masks for each query. Its queries are a sixteenth, scaled up.
+- torchreid's compiled evaluator, where it is installed (`pip install torchreid`, which compiles):
+  it is given the distances' matrix, whose product counts as ours does.
+- `pytorch-metric-learning` knows no cameras: its mAP, on a gallery of which no query's camera has
+  a match, is compared with ours and not timed.
+
+Memory is the largest resident size of a process of its own, without what it had before it called.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from benchmarks._measuring import spread
+from perturb.retrieval import Reranking, evaluate
+
+QUERIES, GALLERY, DIMENSION, IDENTITIES, THREADS, REPEATS = 3_368, 15_913, 2_048, 750, 2, 3
+PLAIN_SHARE = 16
+EXPECTED = {"floor": "at least 0.67", "plain": "at least 20"}
+_MEMORY = """
+import resource, sys
+sys.path.insert(0, {root!r})
+from benchmarks import retrieval
+arrays = retrieval.drawn()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+retrieval.evaluate(*arrays, reranking={reranking})
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, before)
+"""
+
+
+def drawn(queries: int = QUERIES, gallery: int = GALLERY, dimension: int = DIMENSION) -> tuple:
+    """Return features, identities and cameras of queries and gallery, as `evaluate` takes them."""
+    rng = np.random.default_rng(0)
+    q_ids = rng.integers(1, IDENTITIES + 1, queries)
+    g_ids = rng.integers(1, IDENTITIES + 1, gallery)
+    g_ids[: gallery // 6] = 0
+    q_cameras, g_cameras = rng.integers(1, 7, queries), rng.integers(1, 7, gallery)
+    centres = rng.standard_normal((IDENTITIES + 1, dimension), dtype=np.float32)
+
+    def features(ids: np.ndarray) -> np.ndarray:
+        found = rng.standard_normal((len(ids), dimension), dtype=np.float32)
+        found *= 6
+        found[ids > 0] += centres[ids[ids > 0]]
+        found /= np.linalg.norm(found, axis=1, keepdims=True)
+        return found
+
+    return features(q_ids), features(g_ids), q_ids, g_ids, q_cameras, g_cameras
+
+
+def floor(q: np.ndarray, g: np.ndarray, *_: np.ndarray) -> np.ndarray:
+    return np.argsort(q @ g.T, axis=1)
+
+
+def plain(q, g, q_ids, g_ids, q_cameras, g_cameras) -> tuple[float, float]:
+    """The usual Python loop; rank 1 and mAP."""
+    order = np.argsort(-(q @ g.T), axis=1)
+    matches = (g_ids[order] == q_ids[:, None]).astype(np.int32)
+    firsts, precisions = [], []
+    for query in range(len(q)):
+        own = order[query]
+        same = (g_ids[own] == q_ids[query]) & (g_cameras[own] == q_cameras[query])
+        found = matches[query][np.invert(same)]
+        if not np.any(found):
+            continue
+        cmc = found.cumsum()
+        firsts.append(min(cmc[0], 1))
+        precision = np.asarray([x / (i + 1.0) for i, x in enumerate(cmc)]) * found
+        precisions.append(precision.sum() / found.sum())
+    return float(np.mean(firsts)), float(np.mean(precisions))
+
+
+def compiled() -> Callable | None:
+    """Return torchreid's compiled evaluator as a way, None where it is not installed."""
+    if importlib.util.find_spec("torchreid") is None:
+        return None
+    from torchreid.metrics.rank import evaluate_rank
+
+    def way(q, g, q_ids, g_ids, q_cameras, g_cameras):
+        distances = 1 - q @ g.T
+        return evaluate_rank(distances, q_ids, g_ids, q_cameras, g_cameras, use_cython=True)
+
+    return way
+
+
+def memory(reranking: str) -> tuple[float, float]:
+    """Return gigabytes that an evaluation takes, and those of its inputs and imports."""
+    from benchmarks._measuring import DATA_ROOT
+
+    code = _MEMORY.format(root=str(DATA_ROOT.parent.parent), reranking=reranking)
+    imports = "from perturb.retrieval import Reranking\n"
+    done = subprocess.run(
+        [sys.executable, "-c", imports + code], capture_output=True, text=True, check=True
+    )
+    return tuple(int(part) / 1e6 for part in done.stdout.split())
+
+
+def agreement() -> float:
+    """Return how far our mAP is from pytorch-metric-learning's, where there are no cameras."""
+    if importlib.util.find_spec("pytorch_metric_learning") is None:
+        return float("nan")
+    import torch
+    from pytorch_metric_learning.distances import CosineSimilarity
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+    from pytorch_metric_learning.utils.inference import CustomKNN
+
+    q, g, q_ids, g_ids, _, _ = drawn(200, 1_000, 32)
+    known = np.isin(q_ids, g_ids)
+    q, q_ids = q[known], q_ids[known]
+    nearest = CustomKNN(CosineSimilarity())
+    calculator = AccuracyCalculator(include=("mean_average_precision",), k=len(g), knn_func=nearest)
+    theirs = calculator.get_accuracy(
+        *(torch.from_numpy(array) for array in (q, q_ids, g, g_ids)), ref_includes_query=False
+    )["mean_average_precision"]
+    cameras = np.ones(len(q), int), np.full(len(g), 2)
+    return abs(evaluate(q, g, q_ids, g_ids, *cameras).mAP - theirs)
+
+
+def run() -> list[dict]:
+    """Return one row per way: seconds of an evaluation, and how many times longer it takes."""
+    arrays = drawn()
+    q, g, q_ids, g_ids, q_cameras, g_cameras = arrays
+    few = (q[::PLAIN_SHARE], g, q_ids[::PLAIN_SHARE], g_ids, q_cameras[::PLAIN_SHARE], g_cameras)
+    ways: dict[str, tuple[Callable, tuple, float]] = {
+        "perturb": (evaluate, arrays, 1),
+        "floor": (floor, arrays, 1),
+        "plain": (plain, few, len(q) / len(few[0])),
+    }
+    if (peer := compiled()) is not None:
+        ways["torchreid, compiled"] = (peer, arrays, 1)
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    with threadpool_limits(limits=THREADS):
+        for _ in range(REPEATS):
+            for name, (way, given, scale) in ways.items():
+                start = time.perf_counter()
+                way(*given)
+                seconds[name].append(scale * (time.perf_counter() - start))
+        start = time.perf_counter()
+        evaluate(*arrays, reranking=Reranking())
+        reranked = time.perf_counter() - start
+        assert np.isclose(evaluate(*few).mAP, plain(*few)[1], atol=1e-9)
+    what = f"{QUERIES:,} x {GALLERY:,}, d {DIMENSION:,}, {THREADS} threads"
+    ours = seconds.pop("perturb")
+    rows = []
+    for name, others in seconds.items():
+        ratios = [b / a for a, b in zip(ours, others, strict=True)]
+        rows.append(
+            row(f"perturb, {what}", statistics.median(ours), "s")
+            | {
+                "ratio": statistics.median(ratios),
+                "spread": spread(ratios),
+                "against": f"{name} ({statistics.median(others):.3g} s)",
+                "expected": EXPECTED.get(name, ""),
+            }
+        )
+    rows.append(row(f"perturb, re-ranked, {what}", reranked, "s"))
+    for name, reranking in (("", "None"), (", re-ranked", "Reranking()")):
+        own, before = memory(reranking)
+        words = {"against": f"inputs and imports ({before:.2f} GB)", "expected": "below 1 GB"}
+        rows.append(row(f"memory of an evaluation{name}", own, "GB") | words)
+    rows.append(row("mAP against pytorch-metric-learning", agreement(), "difference"))
+    return rows
+
+
+def row(what: str, value: float, unit: str) -> dict:
+    return {"benchmark": "retrieval", "what": what, "value": value, "unit": unit}
+
+
+if __name__ == "__main__":
+    for line in run():
+        print(line)

@@ -1,0 +1,79 @@
+"""The figures of a chapter: names, titles and captions. Pure, so that planning stays fast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perturb.analysis.plan import Plan
+from perturb.data import variants
+from perturb.studies.reid import methods
+
+FIGURES: dict[str, tuple[str, str]] = {
+    "mAP": (
+        "mAP by method and label noise",
+        "Test mAP of the last epoch: mean over seeds with its 95 % t interval, single seeds as "
+        "small points. A run that diverged has no mark.",
+    ),
+    "curves": (
+        "mAP over the epochs",
+        "Test mAP (upper panels), and the share of training images whose given label (middle) and "
+        "whose true label (lower) the first network predicts, in training: mean over seeds.",
+    ),
+    "selection": (
+        "What is selected",
+        "Share of the training images that a method selects (upper panels); of the selected ones, "
+        "how many have their true label (middle; grey: of all images); and how many of the images "
+        "with their true label are selected (lower). First network, mean over seeds; methods that "
+        "select nothing take all images and are not shown.",
+    ),
+    "weights": (
+        "Weights of the images",
+        "Mean weight of the training images with their true label (solid) and with a wrong one "
+        "(dashed), first network, mean over seeds. ACT counts how often an image was selected, one "
+        "an epoch in its warm-up; LCNL's is the probability of a true label; a method without "
+        "weights has 1.",
+    ),
+    "losses": (
+        "Losses by term",
+        "Mean of each term of a loss by epoch, first network solid, second dashed: first seed, the "
+        "data set with most label noise. A dotted line marks a change of stage.",
+    ),
+    "rates": (
+        "A learning rate for each network",
+        "Test mAP (%) of the last epoch by the learning rates of both networks, mean over seeds, "
+        "one panel for each kind of method. Where every run diverged the cell says from which step "
+        "on, at the earliest.",
+    ),
+    "diagrams": (
+        "The methods",
+        "What flows into each term of each network's loss, by stage; drawn from the definitions "
+        "that are trained. No gradient flows through an arrow from a peer.",
+    ),
+}
+
+
+def titles(plans: Sequence[Plan]) -> dict[str, str]:
+    """Return the figures that a chapter has anything for, with their titles, in their order."""
+    found = [methods.method(row.method) for row in plans[0].rows]
+    noisy = any(variants.parse(plan.dataset).noise for plan in plans)
+    left_out = set()
+    if not any(method.selects for method in found) or not noisy:
+        left_out |= {"selection"}
+    if not noisy:
+        left_out |= {"weights"}
+    rates = {(m.values["lr0"], m.values["lr1"]) for m in found if m.definition.networks == 2}
+    if len(rates) < 3:
+        left_out |= {"rates"}
+    return {name: title for name, (title, _) in FIGURES.items() if name not in left_out}
+
+
+def caption(name: str, scale: str) -> str:
+    """Return a figure's caption in plain text."""
+    smoke = "Smoke run, not a result of the study. " if scale == "smoke" else ""
+    return smoke + FIGURES[name][1]
+
+
+def noise_words(dataset: str) -> str:
+    """Return a data set's label noise in words: `40 % patterned label noise`."""
+    noise = variants.parse(dataset).noise
+    return f"{100 * noise.rate:g} % {noise.kind} label noise" if noise else "true labels"

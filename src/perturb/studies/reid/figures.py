@@ -1,0 +1,286 @@
+"""The figures of a chapter, from its runs' files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from perturb.analysis.statistics import summarise
+from perturb.analysis.tables import measured
+from perturb.figures.sheet import Sheet, make_sheet, say_nothing_to_show
+from perturb.figures.style import COLOURS, GREY, REFERENCE, LineStyle, line_style, style
+from perturb.studies.reid import diagrams, methods
+from perturb.studies.reid.catalogue import noise_words
+from perturb.studies.reid.material import Material, gather, noise_rate
+
+_TERMS = (REFERENCE.colour, *COLOURS, GREY, "#8B5A2B")
+SMOKE = "Smoke run: a few short epochs, not a result of the study"
+
+
+def make(
+    settings: Mapping[str, Any], inputs: Mapping[str, Sequence[Path]], results: Path
+) -> Figure:
+    """Return the figure `settings["figure"]` of a chapter (`Part.make`)."""
+    name = settings["figure"]
+    mark = SMOKE if settings["scale"] == "smoke" else ""
+    with style():
+        if name == "diagrams":
+            listed = [row["method"] for row in settings["plans"][0]["rows"]]
+            return diagrams.draw(listed)
+        return _DRAWN[name](gather(settings["plans"], inputs["records"]), mark)
+
+
+def _looks(material: Material, names: Sequence[str]) -> dict[str, LineStyle]:
+    """Return the style of each method, the same in all figures of a chapter."""
+    reference = material.plans[0].reference
+    others = [name for name in material.methods if name != reference]
+    found = {name: line_style(place) for place, name in enumerate(others)}
+    return {name: found.get(name, REFERENCE) for name in names}
+
+
+def _finished(material: Material) -> list[str]:
+    done = set(material.runs["method"])
+    return [name for name in material.methods if name in done]
+
+
+def _marks(look: LineStyle) -> dict[str, Any]:
+    return {"color": look.colour, "marker": look.marker or "o", "linestyle": "none"}
+
+
+def by_noise(material: Material, mark: str) -> Figure:
+    """Draw mAP of each method on each data set, with its interval and its seeds."""
+    names = _finished(material)
+    looks = {
+        name: replace(look, marker=look.marker or "D", dashes="none")
+        for name, look in _looks(material, names).items()
+    }
+    sheet = make_sheet(
+        1, 1, panel_height=2.6, legend=[(name, looks[name]) for name in names], mark=mark
+    )
+    axes = sheet.axes[0, 0]
+    for place, dataset in enumerate(material.datasets):
+        plan = material.plans[place]
+        for number, name in enumerate(names):
+            values = list(measured(material.of(dataset, name), plan.measure).values())
+            if not values:
+                continue
+            x = place + 0.7 * ((number + 0.5) / len(names) - 0.5)
+            shown = 100 * np.array(values)
+            axes.plot(
+                np.full(len(shown), x), shown, markersize=1.8, alpha=0.5, **_marks(looks[name])
+            )
+            found = summarise(values)
+            low, high = found.low, found.high
+            middle, ends = shown.mean(), None
+            if low is not None and high is not None:
+                ends = [[middle - 100 * low], [100 * high - middle]]
+            axes.errorbar(
+                [x], [middle], yerr=ends, markersize=4.5, elinewidth=1, capsize=2,
+                **_marks(looks[name]),
+            )  # fmt: skip
+    axes.set_xticks(range(len(material.datasets)))
+    axes.set_xticklabels(
+        [noise_words(dataset).replace(" label", "\nlabel") for dataset in material.datasets]
+    )
+    axes.set(ylabel="Test mAP, last epoch (%)", xlim=(-0.5, len(material.datasets) - 0.5))
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="x", visible=False)
+    return sheet.figure
+
+
+def _by_epoch(
+    material: Material,
+    names: Sequence[str],
+    datasets: Sequence[str],
+    rows: Sequence[tuple[str, str]],
+    mark: str,
+) -> Sheet:
+    """Draw columns of the epochs, in percent: a row of panels per (column, label)."""
+    looks = _looks(material, names)
+    sheet = make_sheet(
+        len(rows),
+        len(datasets),
+        panel_height=1.75,
+        legend=[(name, looks[name]) for name in names],
+        mark=mark,
+        sharex=True,
+        sharey="row",
+    )
+    for column, dataset in enumerate(datasets):
+        for row, (series, label) in enumerate(rows):
+            axes = sheet.axes[row, column]
+            for name in names:
+                mean = 100 * material.mean(dataset, name, series)
+                axes.plot(mean.index + 1, mean, **looks[name].marked(len(mean)))
+            if not axes.lines or all(not len(line.get_xdata()) for line in axes.lines):
+                say_nothing_to_show(axes, "no finished epoch")
+            if row == 0:
+                axes.set_title(noise_words(dataset))
+            if row == len(rows) - 1:
+                axes.set_xlabel("Epochs completed")
+            if column == 0:
+                axes.set_ylabel(label)
+    return sheet
+
+
+def curves(material: Material, mark: str) -> Figure:
+    """Draw mAP, and training accuracy on given and true labels, over the epochs."""
+    rows = (
+        ("test_mAP", "Test mAP (%)"),
+        ("train_accuracy_net0", "Given labels (%)"),
+        ("train_true_accuracy_net0", "True labels (%)"),
+    )
+    return _by_epoch(material, _finished(material), material.datasets, rows, mark).figure
+
+
+def selection(material: Material, mark: str) -> Figure:
+    """Draw what is selected, its precision and its recall, over the epochs."""
+    rows = (
+        ("selected_fraction_net0", "Selected (%)"),
+        ("selection_precision_net0", "Precision (%)"),
+        ("selection_recall_net0", "Recall (%)"),
+    )
+    names = [name for name in _finished(material) if methods.method(name).selects]
+    noisy = [dataset for dataset in material.datasets if noise_rate(dataset)]
+    sheet = _by_epoch(material, names, noisy, rows, mark)
+    for column, dataset in enumerate(noisy):
+        axes = sheet.axes[1, column]
+        axes.axhline(100 * (1 - noise_rate(dataset)), color=GREY, linewidth=0.8, zorder=1)
+        for row in range(3):
+            sheet.axes[row, column].set_ylim(-3, 103)
+    return sheet.figure
+
+
+def weights(material: Material, mark: str) -> Figure:
+    """Draw the mean weight of images with their true label and with a wrong one."""
+    names = _finished(material)
+    looks = _looks(material, names)
+    noisy = [dataset for dataset in material.datasets if noise_rate(dataset)]
+    sheet = make_sheet(
+        1,
+        len(noisy),
+        panel_height=2.4,
+        legend=[(name, looks[name]) for name in names],
+        note="Solid: images with their true label. Dashed: images with a wrong label.",
+        mark=mark,
+        sharey=True,
+    )
+    for axes, dataset in zip(sheet.axes[0], noisy, strict=True):
+        for name in names:
+            for kind, dashes in (("clean", "-"), ("wrong", (0, (3, 1.5)))):
+                mean = material.mean(dataset, name, f"{kind}_weight_net0")
+                axes.plot(
+                    mean.index + 1, mean, color=looks[name].colour, linestyle=dashes,
+                    linewidth=looks[name].width,
+                )  # fmt: skip
+        axes.set(title=noise_words(dataset), xlabel="Epochs completed")
+    sheet.axes[0, 0].set_ylabel("Mean weight")
+    return sheet.figure
+
+
+def losses(material: Material, mark: str) -> Figure:
+    """Draw each term of each network's loss over the epochs, a panel per method."""
+    names = _finished(material)
+    dataset = max(material.datasets, key=noise_rate)
+    columns = min(3, len(names))
+    terms = list(
+        dict.fromkeys(t for name in names for net in methods.method(name).terms for t in net)
+    )
+    # Dashes tell the networks apart, so every term has a colour of its own.
+    looks = {
+        term: LineStyle(_TERMS[place % len(_TERMS)], "-", None, 1.1)
+        for place, term in enumerate(terms)
+    }
+    sheet = make_sheet(
+        -(-len(names) // columns),
+        columns,
+        panel_height=1.9,
+        legend=[(term.replace("_", " "), looks[term]) for term in terms],
+        note=f"{dataset}. Solid: first network. Dashed: second.",
+        mark=mark,
+    )
+    for axes in sheet.axes.flat[len(names) :]:
+        axes.set_axis_off()
+    for axes, name in zip(sheet.axes.flat, names, strict=False):
+        _losses_of(axes, material, dataset, name, looks)
+    return sheet.figure
+
+
+def _losses_of(
+    axes: Axes, material: Material, dataset: str, name: str, looks: Mapping[str, LineStyle]
+) -> None:
+    method, frame = methods.method(name), material.curves
+    own = frame[(frame["dataset"] == dataset) & (frame["method"] == name)]
+    own = own[own["seed"] == own["seed"].min()]
+    for network, terms in enumerate(method.terms):
+        for term in terms:
+            values = pd.to_numeric(own[f"train_{term}_net{network}"]) if len(own) else []
+            dashes = (0, (3, 1.5)) if network else "-"
+            axes.plot(
+                own["epoch"] + 1, values, color=looks[term].colour, linestyle=dashes, linewidth=1.1
+            )
+    if method.first_epochs and method.first_epochs < method.epochs:
+        axes.axvline(method.first_epochs + 0.5, color=GREY, linewidth=0.8, linestyle=":")
+    axes.set(title=name, xlabel="Epoch", ylabel="Nats")
+    if own.empty:
+        say_nothing_to_show(axes, "no finished epoch")
+
+
+def rates(material: Material, mark: str) -> Figure:
+    """Draw mAP by the learning rates of both networks, a panel per kind of method."""
+    runs = material.runs
+    kinds: dict[str, list[str]] = {}
+    for name in material.methods:
+        method = methods.method(name)
+        if method.definition.networks == 2 and method.values["lr0"] and method.values["lr1"]:
+            rest = {**method.values, "lr0": 0.0, "lr1": 0.0}
+            slug = methods.parse(name)
+            kind = methods.format(type(slug)(slug.head, rest, slug.epochs))
+            kinds.setdefault(kind, []).append(name)
+    dataset = max(material.datasets, key=noise_rate)
+    sheet = make_sheet(1, max(1, len(kinds)), panel_height=2.6, note=f"{dataset}.", mark=mark)
+    for axes, (kind, names) in zip(sheet.axes[0], kinds.items(), strict=False):
+        own = runs[runs["method"].isin(names) & (runs["dataset"] == dataset)]
+        _rates_of(axes, own)
+        axes.set_title(kind)
+    return sheet.figure
+
+
+def _rates_of(axes: Axes, own: pd.DataFrame) -> None:
+    first, second = (sorted(own[key].unique()) for key in ("lr0", "lr1"))
+    grid = np.full((len(second), len(first)), np.nan)
+    for (lr0, lr1), part in own.groupby(["lr0", "lr1"]):
+        done = part.loc[part["status"] == "ok", "last_test_mAP"].astype(float)
+        at = (second.index(lr1), first.index(lr0))
+        text = f"{100 * done.mean():.1f}"
+        if len(done):
+            grid[at] = 100 * done.mean()
+        else:
+            text = f"diverged\nstep {part['diverged_at_step'].min():.0f}"
+        dark = len(done) and grid[at] < 0.5 * 100 * own["last_test_mAP"].astype(float).max()
+        axes.text(
+            at[1], at[0], text, ha="center", va="center", fontsize=7,
+            color="white" if dark else "black",
+        )  # fmt: skip
+    axes.imshow(grid, origin="lower", cmap="viridis", vmin=0, aspect="auto")
+    axes.grid(visible=False)
+    axes.set_xticks(range(len(first)), [f"{rate:g}" for rate in first])
+    axes.set_yticks(range(len(second)), [f"{rate:g}" for rate in second])
+    axes.set(xlabel="Learning rate, first network", ylabel="Second network")
+
+
+_DRAWN: dict[str, Callable[[Material, str], Figure]] = {
+    "mAP": by_noise,
+    "curves": curves,
+    "selection": selection,
+    "weights": weights,
+    "losses": losses,
+    "rates": rates,
+}
