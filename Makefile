@@ -10,6 +10,7 @@ ARGS ?=
 CONFIG ?=
 TESTARGS ?=
 BENCHMARKS ?=
+NETWORKS ?=
 LOCKARGS ?=
 UV_VERSION := 0.13.9
 
@@ -22,7 +23,7 @@ unexport PYTHONPATH PYTHONHOME
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := all
-.PHONY: all setup slurm smoke status verify test bench lint lock help
+.PHONY: all setup slurm smoke status verify test bench networks lint lock help
 
 all: setup ## set up, run the main job, print where the report is
 	@$(if $(CONFIG),.venv/bin/python -m perturb check "$(CONFIG)" >/dev/null)
@@ -56,6 +57,9 @@ bench: ## set up, run the benchmarks, write results/bench.md (BENCHMARKS="step" 
 	@bash envs/install.sh bench
 	@$(VENV) .venv/bin/python -m benchmarks $(BENCHMARKS)
 
+networks: setup ## a hundred networks of torchvision and timm, written to docs/networks.md
+	@$(VENV) .venv/bin/python -m benchmarks.networks $(NETWORKS)
+
 lint: setup ## ruff, mypy, snakefmt and snakemake --lint
 	@$(VENV) .venv/bin/ruff check .
 	@$(VENV) .venv/bin/ruff format --check .
@@ -72,5 +76,5 @@ lock: ## resolve pyproject.toml anew into envs/ (LOCKARGS=--upgrade for newer ve
 		PATH="$$tools/bin:$$PATH" .venv/bin/python envs/lock.py $(LOCKARGS)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", ($$1 == "all" ? "" : $$1), $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", ($$1 == "all" ? "" : $$1), $$2 }' Makefile
 	@sed -n '/^#   [A-Z]/s/^#   //p' Makefile

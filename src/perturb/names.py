@@ -17,7 +17,7 @@ from string import ascii_lowercase
 from typing import Any
 
 from perturb.errors import PerturbError, closest, did_you_mean
-from perturb.limits import LARGEST_FLOAT
+from perturb.limits import LARGEST_FACTOR, LARGEST_FLOAT
 from perturb.methods import Method, Schedule, Timing
 from perturb.models.described import PATTERN as DESCRIBED_MODEL
 from perturb.models.registry import MODELS
@@ -35,6 +35,7 @@ SECOND_PASSES = ("never", "every step", "every k-th step")
 MAX_LENGTH = 200  # a run's folder is called so, and file systems end at 255 bytes
 MAX_DIGITS = 9  # of epochs: float arithmetic counts them exactly
 _RADII = ("rho", "radius", "eta")  # parameters, or their beginnings, that must not be negative
+_FACTORS = (*_RADII, "alpha")
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _EXAMPLES = (
@@ -345,6 +346,26 @@ def _check_numbers(method: Method) -> None:
     for number in numbers:
         if not abs(number) <= LARGEST_FLOAT:
             raise _Unparsed(f"{number:g} does not fit: at most {LARGEST_FLOAT:.2g}, as of float32")
+    for name, value in method.parameters.items():
+        if name.startswith(_FACTORS) and not abs(value) <= LARGEST_FACTOR:
+            raise _Unparsed(f"{name} {value:g} does not fit: at most {LARGEST_FACTOR:g}")
+    for name, schedule in (("radius", method.radius), ("scale", method.scale)):
+        if schedule:
+            _check_values(name, schedule, method.epochs)
+
+
+def _check_values(name: str, schedule: Schedule, epochs: int) -> None:
+    """Refuse a schedule that is no usable number in its first or its last epoch."""
+    for epoch, limit in ((0, LARGEST_FACTOR), (epochs - 1, LARGEST_FLOAT)):
+        try:
+            value = schedule.value(epoch, epochs)
+        except ZeroDivisionError:  # its ends are too far apart for float arithmetic
+            value = math.inf
+        if not value <= limit:
+            numbers = f"{schedule.shape} from {schedule.maximum:g} and {schedule.minimum:g}"
+            raise _Unparsed(
+                f"{numbers} does not fit: the {name} of epoch {epoch} is {value:g}, above {limit:g}"
+            )
 
 
 def _repair(text: str) -> str:
@@ -399,7 +420,8 @@ def with_epochs(text: str, epochs: int) -> tuple[str, ...]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.12g}"
+    text = f"{value:.12g}"
+    return text if float(text) == value else repr(value)  # which always reads back
 
 
 def _format_schedule(schedule: Schedule, glue: str) -> str:

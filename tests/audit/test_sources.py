@@ -1,7 +1,6 @@
 """What training tools write, as their documentation has it, gives the truth from `folder` alone."""
 
 import json
-import sys
 
 import pytest
 import yaml
@@ -383,30 +382,6 @@ def test_mlflows_file_store(tmp_path):
             (run / "metrics" / metric).write_text("\n".join(lines) + "\n")
     found = audit(tmp_path)
     holds(found)
-
-
-def test_event_files_of_tensorboards_own_writer(tmp_path):
-    pytest.importorskip("tensorboard")
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-    for name, rows in runs().items():
-        writer = EventFileWriter(str(tmp_path / name))
-        for row in rows:
-            values = [Summary.Value(tag=t, simple_value=row[t]) for t in ("val_acc", "loss")]
-            writer.add_event(Event(step=row["epoch"], summary=Summary(value=values)))
-        writer.close()
-    holds(audit(tmp_path))
-
-
-def test_without_the_package_an_event_file_says_what_to_do(tmp_path, monkeypatch):
-    module = "tensorboard.backend.event_processing.event_accumulator"
-    monkeypatch.setitem(sys.modules, module, None)
-    (tmp_path / "sgd_20_seed0").mkdir()
-    (tmp_path / "sgd_20_seed0" / "events.out.tfevents.1700.host").write_bytes(b"\0\1")
-    found = audit(tmp_path)
-    assert "needs the package tensorboard" in found.of_kind("unreadable")[0].text
 
 
 FOLDERS = {

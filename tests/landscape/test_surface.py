@@ -136,7 +136,7 @@ def test_layers_that_read_the_images_are_found():
             return self.left(inputs) + self.right(self.shared(self.shared(inputs)))
 
     model = Both()
-    assert first_layers(model, torch.zeros(1, 1, 4, 4)) == {model.left: 2 * 16 * 4}
+    assert first_layers(model, torch.zeros(1, 1, 4, 4)) == {model.left: (2 * 16 * 4, None)}
 
 
 def test_a_direction_of_unknown_tensors_is_refused():

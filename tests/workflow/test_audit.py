@@ -1,11 +1,17 @@
 """The audit as a user asks for it: a folder, a few lines of configuration, a target."""
 
+import re
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from perturb.audit.simulation import make_folder
+from perturb.config import Config
 from perturb.figures.catalogue import AUDIT
+from perturb.verify import verify
 
 from .test_workflow import hashes, one_message
 
@@ -42,6 +48,46 @@ def test_an_audit_makes_its_tables_figures_and_page_the_same_each_time(make_chec
     again = checkout.snakemake("--", "results/audit/mine.csv")
     assert again.returncode == 0, again.stderr
     assert len(pd.read_csv(checkout.results / "audit" / "mine.csv")) == len(files) + 1
+
+
+def test_verify_knows_what_an_audit_leaves_and_finds_what_was_changed(make_checkout, tmp_path):
+    make_folder(tmp_path / "mine", 0)
+    values = settings(tmp_path / "mine")
+    checkout = make_checkout(values=values)
+    for target in ("results/audit/mine.html", "verify"):
+        done = checkout.snakemake("--", target)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(rf"audits +{4 + 2 * len(AUDIT)}\n", done.stdout + done.stderr)
+
+    rest = [checkout.path / "config" / path for path in ("studies/rts.yaml", "config.yaml")]
+    given = {k: v for path in rest for k, v in yaml.safe_load(path.read_text()).items()}
+    config = Config(given | values, checkout.path / "config" / "schema.yaml")
+
+    def found():
+        findings = verify(config, checkout.results).findings
+        return {(str(f.file.relative_to(checkout.results)), f.kind) for f in findings}
+
+    # The page says by what command it is made, with the folder of the results as it was called.
+    page = checkout.results / "audit" / "mine.html"
+    page.write_text(page.read_text().replace("results/audit", f"{checkout.results}/audit"))
+    assert not found()
+    (checkout.results / "audit" / "other.html").write_text("of no configuration")
+    assert found() == {("audit/other.html", "unknown")}
+    (checkout.results / "audit" / "other.html").unlink()
+    for path, kinds in {
+        "audit/mine.html": {("audit/mine.html", "differs")},
+        "audit/mine.csv": {("audit/mine.csv", "differs")},
+        "figures/audit_mine/claims.png": {
+            ("figures/audit_mine/claims.png", "differs"),
+            ("audit/mine.html", "uncompared"),
+        },
+    }.items():
+        whole = (checkout.results / path).read_bytes()
+        (checkout.results / path).write_bytes(whole + b" ")
+        assert found() == kinds
+        (checkout.results / path).write_bytes(whole)
+    shutil.rmtree(tmp_path / "mine")
+    assert found() == {("audit/mine.html", "uncompared")}
 
 
 def test_the_preconfigured_audit_needs_its_folder_only(make_checkout, real_data):

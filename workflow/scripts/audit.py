@@ -8,7 +8,6 @@ with (
     user_errors(snakemake.log[0]),
     counted(snakemake.params.mark, snakemake.params.failures),
 ):
-    from perturb.analysis.printers import csv_text
     from perturb.audit import formats
     from perturb.audit.plan import AuditPlan
     from perturb.audit.study import build
@@ -19,9 +18,10 @@ with (
 
     out = snakemake.output
     audit = build(AuditPlan.from_json(snakemake.params.plan))
-    write_text(out.csv, csv_text(formats.files_frame(audit)))
-    write_text(out.claims, csv_text(formats.claims_frame(audit)))
-    write_text(out.md, formats.markdown(audit))
+    texts = formats.texts(audit)
+    write_text(out.csv, texts["csv"])
+    write_text(out.claims, texts["claims.csv"])
+    write_text(out.md, texts["md"])
     for name, pdf, png in zip(FIGURES, out.pdf, out.png, strict=True):
         figure = draw(name, audit)
         save(figure, pdf)

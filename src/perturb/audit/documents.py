@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from perturb.audit.events import scalars
 from perturb.audit.sheets import Sheet
 from perturb.audit.text import Cell, Unreadable, to_cell
 from perturb.errors import PerturbError
@@ -177,25 +179,10 @@ def long_sheet(words: str, rows: Iterable[tuple[float, str, float]]) -> Sheet:
     return Sheet(words, columns)
 
 
-def read_events(path: str) -> Sheet:
-    """Read a TensorBoard event file by TensorBoard's own reader, an extra of perturb."""
-    try:
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    except ImportError:
-        raise Unreadable(
-            "is a TensorBoard event file, which needs the package tensorboard: install it, or save "
-            "its scalars as CSV from TensorBoard's page"
-        ) from None
-    events = EventAccumulator(path, size_guidance={"scalars": 0, "tensors": 0})
-    events.Reload()
-    rows = [(e.step, tag, e.value) for tag in events.Tags()["scalars"] for e in events.Scalars(tag)]
-    for tag in events.Tags()["tensors"]:  # what TensorFlow 2 and Keras write
-        from tensorboard.util import tensor_util
-
-        for event in events.Tensors(tag):
-            value = tensor_util.make_ndarray(event.tensor_proto)
-            if value.size == 1:
-                rows.append((event.step, tag, float(value.reshape(-1)[0])))
+def read_events(content: bytes) -> Sheet:
+    """Read the scalars of a TensorBoard event file."""
+    rows, cut = scalars(content)
     if not rows:
         raise Unreadable("is an event file without scalars", "truncated")
-    return long_sheet("TensorBoard event file", rows)
+    notes = (("truncated", cut),) if cut else ()
+    return replace(long_sheet("TensorBoard event file", rows), notes=notes)

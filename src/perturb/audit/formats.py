@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import pandas as pd
 
+from perturb.analysis.printers import csv_text
 from perturb.audit import words
 from perturb.audit.findings import KINDS
 from perturb.audit.reading import canonical
 from perturb.audit.study import Audit
 from perturb.audit.words import Table
+
+
+def texts(audit: Audit) -> dict[str, str]:
+    """Return the tables of an audit by the ending of their files."""
+    return {
+        "csv": csv_text(files_frame(audit)),
+        "claims.csv": csv_text(claims_frame(audit)),
+        "md": markdown(audit),
+    }
 
 
 def files_frame(audit: Audit) -> pd.DataFrame:

@@ -103,7 +103,7 @@ def sources_of(folder: Path, paths: Iterable[Path], fields: Sequence[str]) -> li
 
 def _sheet(path: Path, relative: str, content: bytes, fields: Sequence[str]) -> Sheet:
     if EVENTS.fullmatch(path.name):
-        return read_events(str(path))
+        return read_events(content)
     suffix = path.suffix.lower()
     if suffix in ARRAYS:
         return _arrays(path)

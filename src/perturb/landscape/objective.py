@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from perturb.errors import PerturbError
+from perturb.landscape.batches import Batch, LossFunction, examples, loss_of
 from perturb.landscape.surface import evaluating
 
 
@@ -22,29 +25,38 @@ class Objective:
     The model is never written to: each pass runs it with views of a vector [n] in the place of its
     trainable parameters, which are laid out in the order of `model.named_parameters()`. Its
     `.grad`, its buffers and its modules' training flags are after every call what they were
-    before. Everything is in the parameters' own precision and on their device.
+    before. Everything is in the parameters' own precision and on their device; where they differ
+    among themselves, the vector is in the one that holds them all.
 
-    `batches` are (inputs [B, ...], labels [B]), of any sizes, each weighted by its own;
-    `loss_function(logits, labels)` returns a batch's mean loss. One large batch is fastest as long
-    as its activations fit in memory (see `hessian`).
+    `batches` are (inputs, labels), of any sizes, each weighted by its own, inputs whatever the
+    model takes as its one argument; `loss_function(outputs, labels)` returns a batch's mean loss
+    (`perturb.landscape.batches`). One large batch is fastest as long as its activations fit in
+    memory (see `hessian`).
 
-    Raises ValueError where there is no image or no trainable parameter.
+    Raises ValueError where there is no image or no trainable parameter, PerturbError where
+    parameters are complex, or the model cannot be differentiated.
     """
 
     model: nn.Module
-    batches: Sequence[tuple[Tensor, Tensor]]
-    loss_function: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+    batches: Sequence[Batch]
+    loss_function: LossFunction = F.cross_entropy
 
     def __post_init__(self) -> None:
         if not self.images:
             raise ValueError("an objective needs at least one image")
         if not self._parameters():
             raise ValueError("the model has no trainable parameter")
+        for name, parameter in self._parameters().items():
+            if parameter.is_complex():
+                raise PerturbError(
+                    f"curvature: parameter '{name}' is complex. Keep it as real numbers [..., 2] "
+                    "(torch.view_as_complex in the network) to look at its curvature."
+                )
 
     @property
     def images(self) -> int:
         """Number of images in all batches."""
-        return sum(len(labels) for _, labels in self.batches)
+        return sum(map(examples, self.batches))
 
     @property
     def weights(self) -> Tensor:
@@ -81,7 +93,8 @@ class Objective:
         with torch.enable_grad(), _evaluating(self.model):
             for batch in self.batches:
                 part = self._part(at, batch)
-                gradient += torch.autograd.grad(part, at)[0]
+                with _differentiating("differentiated"):
+                    gradient += torch.autograd.grad(part, at)[0]
                 loss += part.item()
         return loss, gradient
 
@@ -94,14 +107,17 @@ class Objective:
         """
         at = self.weights.requires_grad_()
 
-        def gradient(batch: tuple[Tensor, Tensor]) -> Tensor:
+        def gradient(batch: Batch) -> Tensor:
             with torch.enable_grad(), _evaluating(self.model):
-                return torch.autograd.grad(self._part(at, batch), at, create_graph=True)[0]
+                part = self._part(at, batch)
+                with _differentiating("differentiated"):
+                    return torch.autograd.grad(part, at, create_graph=True)[0]
 
         def times(gradient: Tensor, vector: Tensor, keep: bool) -> Tensor:
             if not gradient.requires_grad:  # it is constant: the loss is linear in the weights
                 return torch.zeros_like(vector)
-            return torch.autograd.grad(gradient, at, vector, retain_graph=keep)[0]
+            with _differentiating("differentiated twice"):
+                return torch.autograd.grad(gradient, at, vector, retain_graph=keep)[0]
 
         if len(self.batches) == 1:
             kept = gradient(self.batches[0])
@@ -118,17 +134,18 @@ class Objective:
     def _parameters(self) -> dict[str, nn.Parameter]:
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
-    def _part(self, weights: Tensor, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def _part(self, weights: Tensor, batch: Batch) -> Tensor:
         """Return what `batch` adds to L at `weights` [n]: its mean loss times its share."""
         parameters = self._parameters()
         parts = weights.split([p.numel() for p in parameters.values()])
         named = {
-            name: part.view(p.shape)
+            name: part.view(p.shape).to(p.dtype)
             for (name, p), part in zip(parameters.items(), parts, strict=True)
         }
         inputs, labels = batch
-        loss = self.loss_function(functional_call(self.model, named, (inputs,)), labels)
-        return loss * (len(labels) / self.images)
+        outputs: Any = functional_call(self.model, named, (inputs,))
+        loss, _ = loss_of(outputs, labels, self.loss_function)
+        return loss * (examples(batch) / self.images)
 
 
 @contextmanager
@@ -139,3 +156,18 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     """
     with evaluating(model), sdpa_kernel(SDPBackend.MATH):
         yield
+
+
+@contextmanager
+def _differentiating(how: str) -> Iterator[None]:
+    """Say in one message where PyTorch has no derivative, or the model cuts the graph."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PerturbError(
+            f"curvature: this network cannot be {how} by its weights ({reason}) Its loss surface "
+            "(`Surface`) needs no derivative; sharpness needs the first only."
+        ) from error

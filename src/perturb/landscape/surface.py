@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from queue import SimpleQueue
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,8 @@ from torch.nn.functional import cross_entropy
 
 from perturb.files import sha256_json
 from perturb.landscape import identity
-
-Batch = tuple[Tensor, Tensor]
-LossFunction = Callable[[Tensor, Tensor], Tensor]
+from perturb.landscape.batches import Batch, LossFunction, examples, loss_of, tensors_in
+from perturb.optim.buffers import Buffers
 
 BATCH_NORM = ("stored", "reestimated")
 # What a core's cache holds of one layer's output; measured on a CNN for 8x8 digits and resnet18.
@@ -27,24 +27,24 @@ _CACHE_BYTES = {"cpu": 8 * 2**20, "cuda": 2**30}
 _KEPT_BYTES = 2**28
 
 
-def batch_size(model: nn.Module, example: Tensor) -> int:
+def batch_size(model: nn.Module, example: Any) -> int:
     """Return how many images a batch should have, so that a layer's output stays in the cache.
 
     `example` [1, C, S, S] is one image. Depends on the model and on the kind of device only.
     """
-    largest = example.numel()
+    first = next(tensors_in(example))
+    largest = sum(tensor.numel() for tensor in tensors_in(example))
 
-    def note(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+    def note(_module: nn.Module, _inputs: tuple, output: Any) -> None:
         nonlocal largest
-        if isinstance(output, Tensor):
-            largest = max(largest, output.numel())
+        largest = max(largest, *(tensor.numel() for tensor in tensors_in(output)), 0)
 
     with ExitStack() as hooks, torch.inference_mode(), evaluating(model):
         for module in model.modules():
             hooks.callback(module.register_forward_hook(note).remove)
         model(example)
-    room = _CACHE_BYTES.get(example.device.type, _CACHE_BYTES["cuda"])
-    return max(1, room // (largest * example.element_size()))
+    room = _CACHE_BYTES.get(first.device.type, _CACHE_BYTES["cuda"])
+    return max(1, room // (largest * first.element_size()))
 
 
 def mean_loss(
@@ -52,8 +52,8 @@ def mean_loss(
 ) -> tuple[float, float]:
     """Return loss and accuracy of `model` as it stands, over all images of `batches`.
 
-    `loss_function` maps outputs and targets to their mean loss. Accuracy is NaN where outputs are
-    not class scores [B, classes] with targets [B].
+    `loss_function` maps outputs and targets to their mean loss (`perturb.landscape.batches`).
+    Accuracy is NaN where outputs are not class scores [B, classes] with targets [B].
     """
     with torch.inference_mode(), evaluating(model):
         loss, accuracy = _evaluate(model, batches, loss_function).tolist()
@@ -66,28 +66,48 @@ def _evaluate(model: nn.Module, batches: Sequence[Batch], loss_function: LossFun
     correct: Tensor | float = 0.0
     count = 0
     for inputs, targets in batches:
-        outputs = model(inputs)
-        if outputs.dtype in (torch.bfloat16, torch.float16):
-            outputs = outputs.float()
-        total = total + loss_function(outputs, targets).double() * len(inputs)
-        if outputs.dim() == 2 and targets.dim() == 1 and not targets.is_floating_point():
+        number = examples((inputs, targets))
+        loss, outputs = loss_of(model(inputs), targets, loss_function)
+        total = total + loss.double() * number
+        if _are_scores(outputs, targets):
             correct = correct + (outputs.argmax(1) == targets).sum().double()
         else:
-            correct = torch.full((), torch.nan, dtype=torch.float64, device=outputs.device)
-        count += len(inputs)
+            correct = torch.full((), torch.nan, dtype=torch.float64, device=loss.device)
+        count += number
     return torch.stack([total, correct]) / count
+
+
+def _are_scores(outputs: Any, targets: Any) -> bool:
+    return (
+        isinstance(outputs, Tensor)
+        and isinstance(targets, Tensor)
+        and outputs.dim() == 2
+        and targets.dim() == 1
+        and not targets.is_floating_point()
+    )
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every module into evaluation mode in this block, and back afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
+    """Put every module into evaluation mode in this block; modes and buffers are back afterwards.
+
+    Some layers move their buffers in evaluation mode too.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = buffers_of(model)
     try:
+        model.eval()
         yield
     finally:
-        for module in training:
-            module.training = True
+        for of_module in buffers:
+            of_module.rewind()
+        for module, training in modes:
+            module.training = training
+
+
+def buffers_of(model: nn.Module) -> list[Buffers]:
+    """Return the buffers of every module as they are now."""
+    return [Buffers.of(module) for module in model.modules() if module._buffers]
 
 
 @dataclass(frozen=True)
@@ -110,18 +130,21 @@ class Surface:
 
     theta* are the weights that `model` has. `first` and `second` are the directions, tensors by
     parameter name; parameters in neither stay as they are. `batches` are (inputs, targets) on the
-    model's device. `batch_norm` "reestimated" takes batch-norm's statistics anew at each point,
-    from the same images, as a mean over batches. `precision` bfloat16 runs the network in it; the
-    weights move in their own precision, losses are float32, their sums float64. Use as a context
-    manager: it gives the model its weights, statistics and modes back, to the bit.
+    model's device, inputs whatever it takes as its one argument; `loss_function` is given what it
+    returns (`perturb.landscape.batches`). `batch_norm` "reestimated" takes batch-norm's statistics
+    anew at each point, from the same images, as a mean over batches. `precision` bfloat16 runs the
+    network in it; the weights move in their own precision, losses are float32, their sums float64.
+    Use as a context manager: it gives the model its weights, buffers and modes back, to the bit,
+    also where it fails.
 
     `workers` rows are computed at a time, each by a thread with a copy of the model. On a CPU that
     is faster for a small net than threads within an operation: `torch.set_num_threads(1)` and a
     worker a core. The number of workers changes no bit of a value.
 
-    The layers that read the inputs themselves are linear in alpha and beta. Where their outputs
-    are small enough to keep, those of theta*, d1 and d2 are computed once and added at each point,
-    with the batch-norm that follows, where that does not move.
+    The layers that read the inputs themselves are linear in alpha and beta, where they are plain
+    convolutions and Linears (`first_layers`). Where their outputs are small enough to keep, those
+    of theta*, d1 and d2 are computed once and added at each point, with the batch-norm that
+    follows, where that does not move.
     """
 
     def __init__(
@@ -197,7 +220,7 @@ class Surface:
         batches = {
             f"{number}/{place}": tensor
             for number, batch in enumerate(self.batches)
-            for place, tensor in enumerate(batch)
+            for place, tensor in enumerate(tensors_in(batch))
         }
         return sha256_json(
             {
@@ -212,10 +235,19 @@ class Surface:
         )
 
     def __enter__(self) -> Surface:
+        try:
+            return self._enter()
+        except BaseException:
+            self._open.close()
+            raise
+
+    def _enter(self) -> Surface:
         for other in self._others:
             self._open.enter_context(other)
         self._open.enter_context(self._modes())
         self._open.enter_context(evaluating(self.model))
+        anew = {id(norm) for norm in self._norms}
+        self._buffers = [b for b in buffers_of(self.model) if id(b.module) not in anew]
         self._parts = [
             _Linear(w.clone(), *directions, torch.empty_like(w), w)
             for w, *directions in zip(self._weights, *self._directions, strict=True)
@@ -237,7 +269,7 @@ class Surface:
         """Have this thread compute without gradients, in the surface's precision."""
         with torch.inference_mode(), ExitStack() as lower:
             if self.precision != torch.float32:
-                device = self.batches[0][0].device.type
+                device = next(tensors_in(self.batches[0][0])).device.type
                 lower.enter_context(
                     torch.autocast(device, dtype=self.precision, cache_enabled=False)
                 )
@@ -282,6 +314,8 @@ class Surface:
                 torch.add(part.centre, part.second, alpha=beta, out=part.line)
             torch.add(part.line, part.first, alpha=alpha, out=part.point)
         self._beta = beta
+        for buffers in self._buffers:
+            buffers.rewind()  # no point depends on those before it
         if self._norms:
             self._estimate_statistics()
         return _evaluate(self.model, self._counted(), self.loss_function)
@@ -295,10 +329,12 @@ class Surface:
         for norm in self._norms:
             norm.reset_running_stats()
             norm.training = True
-        for inputs, _ in self.batches:
-            self.model(inputs)
-        for norm in self._norms:
-            norm.training = False
+        try:
+            for inputs, _ in self.batches:
+                self.model(inputs)
+        finally:
+            for norm in self._norms:
+                norm.training = False
 
     def _restore(self, norms: list[tuple[nn.Module, dict, float | None]]) -> None:
         for weights, part in zip(self._weights, self._parts, strict=False):
@@ -309,12 +345,13 @@ class Surface:
 
     def _keep_first_layers(self) -> None:
         """Make the first layers add what they say of theta*, d1 and d2 at every point."""
+        if not all(isinstance(inputs, Tensor) for inputs, _ in self.batches):
+            return
         images = sum(len(inputs) for inputs, _ in self.batches)
-        for layer, size in first_layers(self.model, self.batches[0][0][:1]).items():
+        for layer, (size, norm) in first_layers(self.model, self.batches[0][0][:1]).items():
             if 5 * images * size > _KEPT_BYTES:
                 continue
             kept = [self._outputs(layer, inputs) for inputs, _ in self.batches]
-            norm = following_norm(self.model, layer)
             if norm is not None and not self._moves(norm):  # then it is linear in them too
                 gain = _gain(norm).view(-1, *[1] * (kept[0][0].dim() - 2))
                 kept = [[norm(centre), *(gain * d for d in both)] for centre, *both in kept]
@@ -340,43 +377,61 @@ class Surface:
         own = [parameter.data for parameter in layer.parameters()]
         places = {w.data_ptr(): place for place, w in enumerate(self._weights)}
         before = [w.clone() for w in own]
-        for direction in self._directions:
-            for w in own:
-                place = places.get(w.data_ptr())
-                w.zero_() if place is None else w.copy_(direction[place])
-            found.append(layer(inputs))
-        torch._foreach_copy_(own, before)
+        try:
+            for direction in self._directions:
+                for w in own:
+                    place = places.get(w.data_ptr())
+                    w.zero_() if place is None else w.copy_(direction[place])
+                found.append(layer(inputs))
+        finally:
+            torch._foreach_copy_(own, before)
         return found
 
 
-def first_layers(model: nn.Module, example: Tensor) -> dict[nn.Module, int]:
-    """Return the convolutions and Linears that read `example` [1, ...] itself, and nothing else.
+# A subclass, a parametrisation (weight norm) or a hook may make anything of their weights.
+_LINEAR = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
-    Each with the bytes of its output for one image.
+
+def first_layers(
+    model: nn.Module, example: Tensor
+) -> dict[nn.Module, tuple[int, nn.Module | None]]:
+    """Return the plain convolutions and Linears that read `example` [1, ...] itself, once.
+
+    Each with the bytes of its output for one image, and with the batch-norm that alone reads that
+    output, if there is one: the next in an `nn.Sequential`.
     """
-    calls: dict[nn.Module, list[int | None]] = {}
+    calls: dict[nn.Module, list[tuple[Any, Any]]] = {}
 
-    def note(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        own = len(inputs) == 1 and inputs[0] is example
-        calls.setdefault(module, []).append(output.numel() * output.element_size() if own else None)
+    def note(module: nn.Module, inputs: tuple, output: Any) -> None:
+        given = inputs[0] if len(inputs) == 1 else None
+        calls.setdefault(module, []).append((given, output))
 
+    plain = {module for module in model.modules() if _is_plain(module, (*_LINEAR, *_NORMS))}
+    sequences = [module for module in model.modules() if type(module) is nn.Sequential]
     with ExitStack() as hooks, torch.inference_mode(), evaluating(model):
-        for module in model.modules():
-            if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
-                hooks.callback(module.register_forward_hook(note).remove)
+        for module in (*plain, *sequences):
+            hooks.callback(module.register_forward_hook(note).remove)
         model(example)
-    return {m: sizes[0] for m, sizes in calls.items() if len(sizes) == 1 and sizes[0] is not None}
+    once = {module: passed[0] for module, passed in calls.items() if len(passed) == 1}
+    following = {
+        member: norm
+        for sequence in sequences
+        if sequence in once
+        for member, norm in pairwise(sequence)
+        if norm in once and isinstance(norm, _NORMS) and norm.track_running_stats
+    }
+    return {
+        layer: (output.numel() * output.element_size(), following.get(layer))
+        for layer, (given, output) in once.items()
+        if isinstance(layer, _LINEAR) and given is example
+    }
 
 
-def following_norm(model: nn.Module, layer: nn.Module) -> nn.Module | None:
-    """Return the batch-norm that follows `layer` in an `nn.Sequential`, or None."""
-    for parent in model.modules():
-        if isinstance(parent, nn.Sequential):
-            for member, following in pairwise(parent):
-                is_norm = isinstance(following, nn.modules.batchnorm._BatchNorm)
-                if member is layer and is_norm and following.track_running_stats:
-                    return following
-    return None
+def _is_plain(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
+    """Whether a module is of these types exactly, and nothing else runs when it is called."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks)
+    return type(module) in kinds and not any(hooks) and "forward" not in vars(module)
 
 
 def _gain(norm: nn.Module) -> Tensor:

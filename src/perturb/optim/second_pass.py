@@ -11,15 +11,15 @@ import ctypes
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from perturb.optim.batch_norm import is_batch_norm, running_statistics_frozen
+from perturb.optim.buffers import Buffers
 
 Restore = Callable[[], object]
 
@@ -55,7 +55,7 @@ class Surroundings:
         self._every_library = every_library
         self._seen: set[nn.Module] = set()
         self._batch_norms: list[nn.Module] = []
-        self._buffers: list[_Buffers] = []
+        self._buffers: list[Buffers] = []
         self._generators: list[torch.Generator] = []
         self._rewind = self._random_numbers()
         hook = None
@@ -99,7 +99,7 @@ class Surroundings:
             if is_batch_norm(module):
                 self._batch_norms.append(module)
             elif module._buffers:
-                self._buffers.append(_Buffers.of(module))
+                self._buffers.append(Buffers.of(module))
 
     def _random_numbers(self) -> list[Restore]:
         """Return what sets the global generators to where they are now."""
@@ -151,57 +151,3 @@ class _NumPy:
         if not isinstance(generator, np.random.MT19937):
             return b""
         return ctypes.string_at(generator.ctypes.state_address, 625 * 4)
-
-
-@dataclass
-class _Buffers:
-    """The buffers of one module when a step began: which tensors, and what they held."""
-
-    module: nn.Module
-    tensors: dict[str, Tensor | None]
-    values: dict[str, Tensor]
-    versions: dict[str, int | None]
-
-    @classmethod
-    def of(cls, module: nn.Module) -> _Buffers:
-        tensors = dict(module._buffers)
-        values = {name: t.detach().clone() for name, t in tensors.items() if t is not None}
-        return cls(module, tensors, values, {name: _version(t) for name, t in tensors.items()})
-
-    def rewind(self) -> None:
-        """Put back the tensors, and what they held where that has changed."""
-        _replace(self.module, self.tensors)
-        for name, tensor in self.tensors.items():
-            if tensor is not None and _version(tensor) != self.versions[name]:
-                tensor.detach().copy_(self.values[name])
-                self.versions[name] = _version(tensor)
-
-    def restore_left(self) -> Restore:
-        """Return what puts the buffers back to what they are now, after the first pass."""
-        now = dict(self.module._buffers)
-        moved = {
-            name: tensor.detach().clone()
-            for name, tensor in now.items()
-            if tensor is not None
-            and not (
-                tensor is self.tensors.get(name) and _version(tensor) == self.versions.get(name)
-            )
-        }
-
-        def restore() -> None:
-            self.rewind()  # what only the further pass moved
-            _replace(self.module, now)
-            for name, value in moved.items():
-                now[name].detach().copy_(value)
-
-        return restore
-
-
-def _replace(module: nn.Module, buffers: dict[str, Tensor | None]) -> None:
-    module._buffers.clear()
-    module._buffers.update(buffers)
-
-
-def _version(tensor: Tensor | None) -> int | None:
-    """Return the count of a tensor's changes in place; an inference tensor has none."""
-    return None if tensor is None or tensor.is_inference() else tensor._version

@@ -30,6 +30,10 @@ def verify(
     configuration (`report.html.render`). Unfinished state, logs and times are not looked at.
     """
     found = Verification(Path(results))
+    if made_again.only_audits(found):
+        made_again.compare_audits(found, config)
+        found.notes.append("Nothing of the studies has been made yet: only audits were checked.")
+        return found
     manifests = records.check_data(found, config)
     initial = records.check_initial_weights(found)
     asked = studies.asked(config)
@@ -43,6 +47,7 @@ def verify(
         made_again.compare_tables(found, chapter)
         made_again.compare_figures(found, chapter)
     made_again.find_unknown(found, config, there)
+    made_again.compare_audits(found, config)
     made_again.compare_report(found, config, given)
     retrain_sample(found, config, runs, retrain, seed)
     return found

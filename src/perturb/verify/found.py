@@ -74,7 +74,7 @@ class Verification:
             if asked or file.exists():
                 try:
                     made = make(file)
-                except PerturbError as error:
+                except (PerturbError, FileNotFoundError) as error:
                     self.find(part, "uncompared", file, error)
                 else:
                     self.compare(part, file, made)

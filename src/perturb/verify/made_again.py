@@ -12,6 +12,7 @@ from perturb.analysis.table import Table
 from perturb.config import Config
 from perturb.errors import PerturbError
 from perturb.figures import style
+from perturb.figures.catalogue import AUDIT
 from perturb.report import html, section
 from perturb.study import Chapter, Part, load
 from perturb.verify.found import Verification
@@ -29,7 +30,7 @@ def compare_tables(found: Verification, chapter: Chapter) -> None:
             continue
         try:
             table: Table = load(part.make)(part.settings, _inputs(found, part), found.results)
-        except PerturbError as error:
+        except (PerturbError, FileNotFoundError) as error:
             found.find("tables", "uncompared", stem.with_name(f"{stem.name}.csv"), error)
             continue
         for kind, text in printers.texts(table).items():
@@ -53,12 +54,62 @@ def compare_figures(found: Verification, chapter: Chapter) -> None:
     found.make_again("figures", files, chapter.asked, figure)
 
 
-def files_of_audit(results: Path, name: str) -> list[Path]:
-    """Return the tables and figures that an audit leaves beside its page."""
-    from perturb.figures.catalogue import AUDIT
+def only_audits(found: Verification) -> bool:
+    """Whether audits have been made, and nothing of any study."""
+    of_studies = ("data", "init", "runs", "tables", "landscapes", "report.html", "section.tex")
+    made = any((found.results / name).exists() for name in of_studies)
+    return not made and any((found.results / "audit").glob("*.html"))
 
-    figures = results / "figures" / f"audit_{name}"
-    return [figures / f"{figure}.{kind}" for figure in AUDIT for kind in ("pdf", "png")]
+
+def compare_audits(found: Verification, config: Config) -> None:
+    """Make every audit again that has been made, and compare its page, tables and figures."""
+    known = {path for name in config.values.get("audits", {}) for path in _files_of(found, name)}
+    for path in sorted((found.results / "audit").glob("[!.]*")):
+        if path not in known:
+            found.find("audits", "unknown", path)
+    for name in config.values.get("audits", {}):
+        if any(path.exists() for path in _files_of(found, name)):
+            _compare_audit(found, config, name)
+
+
+def _files_of(found: Verification, audit: str) -> list[Path]:
+    """Return the page, tables and figures that an audit leaves."""
+    beside = [f"audit/{audit}.{kind}" for kind in ("html", "csv", "claims.csv", "md")]
+    return [*(found.results / path for path in beside), *_figures_of(found, audit)]
+
+
+def _figures_of(found: Verification, audit: str) -> list[Path]:
+    folder = found.results / "figures" / f"audit_{audit}"
+    return [folder / f"{name}.{kind}" for name in AUDIT for kind in ("pdf", "png")]
+
+
+def _compare_audit(found: Verification, config: Config, name: str) -> None:
+    # Imported here: most results have no audit.
+    from perturb.audit import formats
+    from perturb.audit.plan import plan
+    from perturb.audit.study import build
+    from perturb.figures.audit import draw
+    from perturb.report import audit as pages
+
+    page = found.results / "audit" / f"{name}.html"
+    try:
+        audit = build(plan(config, name))
+    except PerturbError as error:
+        found.find("audits", "uncompared", page, error)
+        return
+    for kind, text in formats.texts(audit).items():
+        found.compare("audits", page.with_name(f"{name}.{kind}"), text)
+    drawn = cache(lambda figure: draw(figure, audit))
+    figures = _figures_of(found, name)
+    before = len(found.findings)
+    found.make_again(
+        "audits", figures, True, lambda path: style.render(drawn(path.stem), path.suffix[1:])
+    )
+    if len(found.findings) > before:
+        found.find("audits", "uncompared", page, "its figures differ")
+        return
+    pictures = {path.stem: path for path in figures if path.suffix == ".png"}
+    found.compare("audits", page, pages.render(audit, pictures, found.results))
 
 
 def find_unknown(found: Verification, config: Config, chapters: Sequence[Chapter]) -> None:
@@ -79,7 +130,7 @@ def find_unknown(found: Verification, config: Config, chapters: Sequence[Chapter
         for kind in ("pdf", "png")
     }
     for audit in config.values.get("audits", {}):
-        known.update(files_of_audit(found.results, audit))
+        known.update(_figures_of(found, audit))
     for path in sorted((found.results / "figures").rglob("[!.]*")):
         if path.is_file() and path not in known:
             found.find("figures", "unknown", path)
