@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import benchmarks.__main__ as command
-from benchmarks import _measuring, _workers, epoch, gpu, stacked, threads
+from benchmarks import _measuring, _workers, epoch, gpu, retrieval, stacked, threads
 from perturb import models, optim
 from perturb.data.feeding import Feed
 
@@ -144,3 +144,10 @@ def test_a_benchmark_that_fails_takes_no_other_with_it(monkeypatch, tmp_path):
 def test_spread_is_the_interquartile_range():
     assert _measuring.spread([1, 3]) == 2
     assert _measuring.spread(list(range(1, 12))) == 6
+
+
+def test_the_usual_loop_over_a_gallery_comes_to_the_same():
+    arrays = retrieval.drawn(queries=40, gallery=3000, dimension=64)
+    found = retrieval.evaluate(*arrays)
+    assert retrieval.plain(*arrays) == pytest.approx((found.cmc[1], found.mAP), abs=1e-9)
+    assert 0 < found.mAP < 1 and found.queries > 30
