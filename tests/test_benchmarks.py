@@ -9,7 +9,17 @@ import pytest
 import torch
 
 import benchmarks.__main__ as command
-from benchmarks import _measuring, _workers, epoch, gpu, repulsion, samplers, stacked, threads
+from benchmarks import (
+    _measuring,
+    _workers,
+    epoch,
+    gpu,
+    repulsion,
+    retrieval,
+    samplers,
+    stacked,
+    threads,
+)
 from perturb import models, optim
 from perturb.data.feeding import Feed
 
@@ -196,3 +206,10 @@ def test_real_trials_are_a_table_to_be_searched(tmp_path):
     assert problem.optimum == pytest.approx(0.61)
     assert problem.value({"lr": 9e-4, "depth": 2, "block": "baseline"}) == pytest.approx(0.6)
     assert samplers.real_problem(tmp_path / "none.csv") is None
+
+
+def test_the_usual_loop_over_a_gallery_comes_to_the_same():
+    arrays = retrieval.drawn(queries=40, gallery=3000, dimension=64)
+    found = retrieval.evaluate(*arrays)
+    assert retrieval.plain(*arrays) == pytest.approx((found.cmc[1], found.mAP), abs=1e-9)
+    assert 0 < found.mAP < 1 and found.queries > 30

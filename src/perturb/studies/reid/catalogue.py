@@ -62,7 +62,7 @@ def titles(plans: Sequence[Plan]) -> dict[str, str]:
     if not noisy:
         left_out |= {"weights"}
     rates = {(m.values["lr0"], m.values["lr1"]) for m in found if m.definition.networks == 2}
-    if len(rates) < 3:
+    if len({pair for pair in rates if all(pair)}) < 2:
         left_out |= {"rates"}
     return {name: title for name, (title, _) in FIGURES.items() if name not in left_out}
 

@@ -61,12 +61,10 @@ def _compared(
     verdicts: list[bool | None] = []
     texts = []
     for dataset in material.datasets:
+        listed = []
         for ours, theirs in pairs:
             values = [_values(material, dataset, method) for method in (ours, theirs)]
-            texts.append(
-                f"{noise_words(dataset)}: {ours} {_text(summarise(list(values[0].values())))}, "
-                f"{theirs} {_text(summarise(list(values[1].values())))}"
-            )
+            listed.append(f"{ours} {_text(summarise(list(values[0].values())))}")
             if not values[0] or not values[1]:
                 verdicts.append(None)
                 continue
@@ -76,6 +74,11 @@ def _compared(
                 verdicts.append(None)
             else:
                 verdicts.append((low > 0) == (wanted > 0))
+        shown = [
+            f"{theirs} {_text(summarise(list(_values(material, dataset, theirs).values())))}"
+            for theirs in dict.fromkeys(theirs for _, theirs in pairs)
+        ]
+        texts.append(f"{noise_words(dataset)}: {', '.join([*shown, *listed])}")
     return verdicts, texts
 
 

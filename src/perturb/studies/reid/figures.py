@@ -245,15 +245,32 @@ def rates(material: Material, mark: str) -> Figure:
             kind = methods.format(type(slug)(slug.head, rest, slug.epochs))
             kinds.setdefault(kind, []).append(name)
     dataset = max(material.datasets, key=noise_rate)
-    sheet = make_sheet(1, max(1, len(kinds)), panel_height=2.6, note=f"{dataset}.", mark=mark)
-    for axes, (kind, names) in zip(sheet.axes[0], kinds.items(), strict=False):
-        own = runs[runs["method"].isin(names) & (runs["dataset"] == dataset)]
-        _rates_of(axes, own)
-        axes.set_title(kind)
+    note = f"{dataset}. Settings that differ stand above a panel: {next(iter(kinds))}."
+    sheet = make_sheet(1, max(1, len(kinds)), panel_height=2.6, note=note, mark=mark)
+    own = [
+        runs[runs["method"].isin(names) & (runs["dataset"] == dataset)] for names in kinds.values()
+    ]
+    done = pd.concat(own)
+    scores = done.loc[done["status"] == "ok", "last_test_mAP"].astype(float)
+    best = 100 * scores.max() if len(scores) else 1.0
+    for axes, kind, part in zip(sheet.axes[0], kinds, own, strict=True):
+        _rates_of(axes, part, best)
+        axes.set_title(_differing(kind, list(kinds)))
     return sheet.figure
 
 
-def _rates_of(axes: Axes, own: pd.DataFrame) -> None:
+def _differing(kind: str, kinds: Sequence[str]) -> str:
+    """Return the settings of a name that other names have otherwise: `warmup 2, clip 0`."""
+    values = {name: methods.method(name).values for name in kinds}
+    keys = [
+        key
+        for key in values[kind]
+        if any(other.get(key) != values[kind][key] for other in values.values())
+    ]
+    return ", ".join(f"{key} {values[kind][key]}".removesuffix(".0") for key in keys)
+
+
+def _rates_of(axes: Axes, own: pd.DataFrame, best: float) -> None:
     first, second = (sorted(own[key].unique()) for key in ("lr0", "lr1"))
     grid = np.full((len(second), len(first)), np.nan)
     for (lr0, lr1), part in own.groupby(["lr0", "lr1"]):
@@ -264,12 +281,12 @@ def _rates_of(axes: Axes, own: pd.DataFrame) -> None:
             grid[at] = 100 * done.mean()
         else:
             text = f"diverged\nstep {part['diverged_at_step'].min():.0f}"
-        dark = len(done) and grid[at] < 0.5 * 100 * own["last_test_mAP"].astype(float).max()
+        dark = len(done) and grid[at] < 0.6 * best
         axes.text(
             at[1], at[0], text, ha="center", va="center", fontsize=7,
             color="white" if dark else "black",
         )  # fmt: skip
-    axes.imshow(grid, origin="lower", cmap="viridis", vmin=0, aspect="auto")
+    axes.imshow(grid, origin="lower", cmap="viridis", vmin=0, vmax=best, aspect="auto")
     axes.grid(visible=False)
     axes.set_xticks(range(len(first)), [f"{rate:g}" for rate in first])
     axes.set_yticks(range(len(second)), [f"{rate:g}" for rate in second])

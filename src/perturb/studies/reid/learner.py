@@ -255,18 +255,20 @@ class ReidLearner:
                 tally.norms.append(optimizer.step(epoch, number))
 
     def _pass(self, batch: Batch, epoch: int) -> Passed:
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.specification.precision == "bfloat16"
-        ):
-            both = [network.forward_both(batch.inputs) for network in self.networks]
+        """Return what the networks say of a batch."""
+
+        def passed(network: ReidNetwork, inputs: Tensor) -> tuple[Tensor, Tensor]:
+            low = self.specification.precision == "bfloat16"
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+                logits, features = network.forward_both(inputs)
+            return logits.float(), features.float()
 
         def strong() -> Tensor:
-            return self.networks[0](batch.strong).float()
+            assert batch.strong is not None
+            return passed(self.networks[0], batch.strong)[0]
 
-        logits, features = zip(*both, strict=True)
-        return Passed(
-            batch, [o.float() for o in logits], [f.float() for f in features], epoch, strong
-        )
+        both = [passed(network, batch.inputs) for network in self.networks]
+        return Passed(batch, [o for o, _ in both], [f for _, f in both], epoch, strong)
 
     def _empty_traces(self) -> tuple[list[Tensor], list[Tensor]]:
         """Return of each network the weights (NaN) and the selection (-1) of unseen images."""
