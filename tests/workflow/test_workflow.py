@@ -210,6 +210,8 @@ def test_a_ranking_of_two_data_sets_is_made_reported_and_verified(make_checkout,
     picture.write_bytes(picture.read_bytes()[:-1])
     done = checkout.snakemake("--config", "verify={retrain: 0}", "--", "verify")
     found = [line for line in done.stdout.splitlines() if "ranking" in line]
+    log = (checkout.results / "logs" / "verify.log").read_text()
+    assert [line for line in log.splitlines() if "ranking" in line] == found
     assert [line.split(":")[0].split() for line in found] == [
         ["differs", "results/figures/rts/ranking.png"]
     ]
@@ -255,6 +257,13 @@ def test_a_diverging_and_a_missing_run_are_rows_that_say_so(make_checkout):
     assert f"step {record['diverged_at_step']}" in table.loc["sgd_2", "status"]
     assert table.loc["sgd_2", "diverged_runs"] == 1
     assert "not run" in table.loc["pugd_2", "status"]
+    # Other settings: the run is no longer the asked one, and still nothing is trained for a table.
+    before = (folder / "record.json").stat().st_mtime_ns
+    done = checkout.snakemake("--config", "train={momentum: 0.5}", "--", "results/report.html")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "record.json").stat().st_mtime_ns == before
+    assert not (checkout.results / "runs/digits/cnn/pugd_2").exists()
+    assert not (checkout.results / "landscapes").exists()
 
 
 def test_a_damaged_prepared_file_is_named(checkout):
