@@ -114,7 +114,7 @@ def test_what_wins_is_said(own):
     assert preflight.remarks(own(changed)) == [small]
     assert preflight.remarks(own(changed, train={"batch_size": 32})) == [
         "faces trains with batch_size 32, as rts.datasets.faces.train says, and not with the 64 of "
-        "train: a data set's own goes before.",
+        "train: a data set's own goes before",
         small,
     ]
 

@@ -66,7 +66,8 @@ def check(root: Path, files: Sequence[Path]) -> str:
         f"{chapter.name}: {len(chapter.runs)} runs, {len(chapter.landscape_runs)} landscapes"
         for chapter in studies.asked(config)
     ]
-    return "\n".join([*lines, *preflight.remarks(config), "The configuration is valid."])
+    notes = [f"{text}." for text in preflight.remarks(config)]
+    return "\n".join([*lines, *notes, "The configuration is valid."])
 
 
 def everything(root: Path, files: Sequence[Path]) -> str:

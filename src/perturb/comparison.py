@@ -13,6 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from perturb import bases, code
 from perturb.analysis.parts import comparison_parts, ranking_parts
 from perturb.analysis.plan import Plan, Row
@@ -312,6 +314,9 @@ class Comparing:
         found = [self.chapter(config, dataset) for dataset in names]
         asked = [one for one in asked if "dataset" not in self.entry(config, one)]
         plans = [self.plan(config, name) for name in asked]
+        across_words = self.across_words
+        if len({plan.epochs for plan in plans}) == 1:  # then methods have one name everywhere
+            plans, across_words = [_by_own_names(plan) for plan in plans], ""
         if len(plans) < 2 or len(_in_common(plans)) < 2:
             return found
         ranking = Chapter(
@@ -326,11 +331,11 @@ class Comparing:
                     plans,
                     f"{self.name}_ranking",
                     [f"tables/{plan.chapter}.csv" for plan in plans],
-                    self.across_words,
+                    across_words,
                 )
             ),
             words="perturb.report.words:ranking",
-            settings={"plans": [plan.values() for plan in plans]},
+            settings={"plans": [plan.values() for plan in plans], "names": across_words},
             scale=config.scale,
         )
         return [ranking, *found]
@@ -383,6 +388,12 @@ class Comparing:
     def outside_grammar(self, config: Config) -> Sequence[str]:
         """Return names of published result files that no method name can express."""
         return config.section(self.name).get("outside_grammar", ())
+
+
+def _by_own_names(plan: Plan) -> Plan:
+    """Return a plan whose methods are called over data sets as they are on its own."""
+    rows = tuple(msgspec.structs.replace(row, across=row.method) for row in plan.rows)
+    return msgspec.structs.replace(plan, rows=rows)
 
 
 def _in_common(plans: Sequence[Plan]) -> set[str]:

@@ -189,7 +189,7 @@ def remarks(config: Config) -> list[str]:
             if changed and key in own and own[key] != given:
                 found.append(
                     f"{dataset} trains with {key} {own[key]}, as {study}.datasets.{dataset}.train "
-                    f"says, and not with the {given} of train: a data set's own goes before."
+                    f"says, and not with the {given} of train: a data set's own goes before"
                 )
     return found + _of_images(config) + _unranked(config)
 

@@ -126,7 +126,7 @@ def test_words_of_the_first_study_are_not_said_of_another(study, monkeypatch):
 
 def test_of_one_seed_no_interval_or_spread_is_spoken(study, monkeypatch):
     said = study(mine={"methods": ["sgd", "pugd"], "seeds": [0]}).make().report(monkeypatch)
-    for word in ("t interval", "standard deviation", "seeds)", "Detectable:", "1 seeds"):
+    for word in ("t interval", "standard deviation", "seeds)", "Detectable:", "mean over seeds"):
         assert word not in said, word
     assert "(1 seed)" in said and "Fewer than 3 seeds finished, so no verdict" in said
 
@@ -181,10 +181,23 @@ def test_where_no_common_method_finished_the_ranking_says_so(study, monkeypatch)
     assert load(part.make)(part.settings, inputs, made.folder).axes
 
 
+def test_a_ranking_tells_ties_and_calls_methods_by_their_names(study, monkeypatch):
+    both = {"methods": ["sgd", "pugd"]}
+    said = study(mine=both, other=both).make().report(monkeypatch)
+    assert "pugd_5 and sgd_5 share the best mean rank, 1.50 of 2." in said
+    assert "_100" not in said and "in percent of the reference" not in said
+    twice = {**both, "epochs": 10}
+    said = study(mine=both, other=twice).make().report(monkeypatch)
+    assert (
+        "pugd_100 and sgd_100 share the best mean rank, 1.50 of 2. Names give every epoch" in said
+    )
+
+
 def test_two_models_are_told_apart(study, monkeypatch):
     made = study(mine={"methods": ["sgd", "resnet18_sgd", "resnet18_pugd"]}).make()
     said = made.report(monkeypatch)
     assert "model resnet18 (reference: cnn)" in said
+    assert "the same initial weights" not in said
     assert "cnn and resnet18 on mine" in said
 
 

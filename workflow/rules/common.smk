@@ -44,7 +44,7 @@ SECTION = say(ASK.section)
 REMARKS = say(ASK.check)
 if workflow.is_main_process:
     for remark in REMARKS:
-        print(f"perturb: {remark}", file=sys.stderr)
+        print(f"perturb notes: {remark}.", file=sys.stderr)
 # What of a command says which configuration it is, for the commands that the report tells. Keys of
 # targets of their own change no result.
 GIVEN = command_line.configuration(

@@ -98,12 +98,16 @@ def correct(
         for row, value in zip(rows, holm(p_values), strict=True):
             row[f"{name}_holm"] = value
     family = (
-        f"last-epoch {measure.words} against the reference: {counts['p_value']} t tests of a "
-        f"difference, {counts['p_value_equivalence']} tests of equivalence"
+        f"last-epoch {measure.words} against the reference: {_tests(counts['p_value'], 't test')} "
+        f"of a difference, {_tests(counts['p_value_equivalence'], 'test')} of equivalence"
     )
     for row, one, is_in in zip(rows, found, inside, strict=True):
         row["family"] = family if is_in and row["p_value"] is not None else ""
         row["verdict"] = verdict(row, one, row[f"{stem}_mean"], measure.larger_is_better)
+
+
+def _tests(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def verdict(

@@ -82,7 +82,8 @@ def caption(table: ComparisonTable) -> str:
     interval = frame[f"{plan.last}_ci95_low"].notna().any()
     parts = [
         f"{measure.words[:1].upper()}{measure.words[1:]}{unit} of {plan.models} on {plan.dataset}"
-        f"{epochs_said(plan)}: mean over seeds"
+        f"{epochs_said(plan)}: "
+        + ("mean over seeds" if (frame["seeds_asked"] > 1).any() else "one seed")
         + (" with the 95 % t interval of the mean." if interval else "."),
         "" if measure.larger_is_better else "Smaller is better.",
     ]
@@ -149,7 +150,8 @@ def _without_copies(table: ComparisonTable) -> bool:
 
 
 def _design(table: ComparisonTable) -> str:
-    paired = "at the same seed and the same initial weights"
+    same_model = all(row.model in ("", table.plan.model) for row in table.plan.rows)
+    paired = "at the same seed" + (" and the same initial weights" if same_model else "")
     if not table.frame["comparison"].str.startswith("unpaired").any():
         return paired
     return f"{paired} (by Welch's test where fewer than {FEW_SEEDS} seeds are shared)"

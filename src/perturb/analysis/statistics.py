@@ -165,7 +165,9 @@ def compare(
         if abs(differences[0]) > ROUNDING:
             return Comparison("paired", summary, n, remark="same difference at every seed")
         same = Summary(n, 0.0, 0.0)
-        return Comparison("paired", same, n, 1.0, remark="equal to the reference at every seed")
+        return Comparison(
+            "paired", same, n, 1.0, remark="equal to the reference at every shared seed"
+        )
     p_value = stats.ttest_1samp(differences, 0.0).pvalue
     return Comparison(
         "paired", summary, n, float(p_value), float(equivalence(differences, margin)[0])

@@ -289,7 +289,7 @@ def _remarks(
         remarks.append(f"its runs were made by different code: {differing}")
     if comparison and plan.reference_of(row) != plan.reference:
         remarks.append(f"difference to {plan.reference_of(row)}")
-    if comparison and comparison.design == "paired" and comparison.seeds != finished:
+    if comparison and comparison.design == "paired" and 0 < comparison.seeds != finished:
         remarks.append(f"difference over {comparison.seeds} shared seeds")
     if comparison and comparison.remark:
         remarks.append(comparison.remark)

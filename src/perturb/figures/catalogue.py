@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from perturb.analysis.plan import Plan
 
 _CURVES = (
-    "{series} of the methods of section {section} against {reference}: mean over seeds{band}. The "
+    "{series} of the methods of section {section} against {reference}: {mean}{band}. The "
     "lower panels show the last third of each method's own epochs."
 )
 _SWITCHES = " Ticks in the first panel mark the epochs from which a seed perturbs."
@@ -48,6 +48,7 @@ class Entry:
             costs=listing(methods_of_cost(plan)),
             chosen=listing(dict.fromkeys(filter(None, (plan.sgd, plan.reference)))),
             further=_further(plan),
+            mean="mean over seeds" if _seeds(plan) > 1 else "one seed",
             band=", band of one standard deviation" if _seeds(plan) > 1 else "",
             interval=" with its 95 % t interval" if _seeds(plan) > 1 else "",
             best=_BEST.format("validation" if plan.protocol == "holdout" else "test")
@@ -89,17 +90,17 @@ def methods_of_cost(plan: Plan) -> list[str]:
 _BEST = ", best epoch (selected on {}) as hollow diamonds"
 BY_METHOD = Entry(
     "",
-    "{Measure} of the last epoch by method: mean over seeds{interval}, single seeds as small "
-    "points{best}; the line is {reference}. Arrows stand for means outside the axis; intervals "
-    "may leave it.",
+    "{Measure} of the last epoch by method: {mean}{interval}, single seeds as small "
+    "points{best}; the line is {reference}, where it finished. Arrows stand for means outside the "
+    "axis; intervals may leave it.",
     "perturb.figures.accuracy:draw_by_method",
 )
 # Figures that a study may list beside those of every comparison.
 COST: dict[str, Entry] = {
     "cost": Entry(
         "At equal epochs and at equal cost",
-        "{costs} over epochs (left) and over the batch gradients that they computed (right): mean "
-        "over seeds{band}.",
+        "{costs} over epochs (left) and over the batch gradients that they computed (right): "
+        "{mean}{band}.",
         "perturb.figures.curves:draw_cost",
     ),
 }
@@ -107,14 +108,15 @@ VARIANCES: dict[str, Entry] = {
     "loss_variance": Entry(
         "Variance of batch losses",
         "Per-epoch variance of the batch losses (upper panels) beside the epoch's mean loss (lower "
-        "panels), for {chosen}{further}: mean over seeds."
+        "panels), for {chosen}{further}: {mean}."
         "{validation}",
         "perturb.figures.variance:draw_loss_variance",
     ),
     "test_loss_variance": Entry(
         "Variance of test batch losses",
-        "Variance of the test batch losses after the last epoch by method: mean over seeds as "
-        "bars, single seeds as points; the line is {reference}. A bar that is cut says its value.",
+        "Variance of the test batch losses after the last epoch by method: {mean} as "
+        "bars, single seeds as points; the line is {reference}, where it finished. A bar that is "
+        "cut says its value.",
         "perturb.figures.variance:draw_test_loss_variance",
     ),
 }

@@ -19,7 +19,7 @@ _REACH = 5.0  # a bar longer than this many times the median is cut and says its
 
 def selected(material: Material) -> list[str]:
     """Return SGD, the reference and the first method with runs of each further section."""
-    chosen = [method for method in (material.plan.sgd, material.reference) if method]
+    chosen = list(dict.fromkeys(filter(None, (material.plan.sgd, material.reference))))
     for section in dict.fromkeys(material.table.frame["section"]):
         finished = material.finished(material.methods(section))
         if not set(finished) & set(chosen):

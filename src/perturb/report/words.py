@@ -49,14 +49,17 @@ def ranking(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> 
     if frame.empty:
         nothing = f"No method finished on each of {datasets}: there is nothing to rank."
         return Words(heading="All data sets", what=nothing)
-    best = frame.sort_values(["mean_rank", "method"]).iloc[0]
+    best = frame[frame["mean_rank"] == frame["mean_rank"].min()]
+    first = listing(sorted(best["method"]))
+    has = "has the best" if len(best) == 1 else "share the best"
     return Words(
         heading="All data sets",
         what=f"{count(len(frame), 'method')} that finished on each of "
         f"{datasets}, ranked by their mean last-epoch "
         f"{plans[0].measure.words}.",
         findings=[
-            f"{best['method']} has the best mean rank, {best['mean_rank']:.2f} of {len(frame)}.",
+            f"{first} {has} mean rank, {best['mean_rank'].iloc[0]:.2f} of {len(frame)}.",
+            *filter(None, [settings.get("names", "")]),
             frame["test"].iloc[0],
         ],
     )
