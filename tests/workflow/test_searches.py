@@ -133,7 +133,8 @@ def test_survivors_of_halving_go_on_from_their_own_state(followed):
 
 def test_verify_makes_every_step_again(followed):
     """A choice that was altered, hash and all, is found; put back, nothing is."""
-    asked = ("--configfile", "my.yaml", "--config", "verify={retrain: 0, seed: 0}", "--", "verify")
+    wanted = ("verify={retrain: 0, seed: 0}", "chapters=[tune_birds]")
+    asked = ("--configfile", "my.yaml", "--config", *wanted, "--", "verify")
     path = followed.results / "search" / "tune_birds" / "sam" / "step1.json"
     whole = path.read_bytes()
     step = json.loads(whole)["step"]
