@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from perturb.files import write_json
 from perturb.jobs import status
 
 from .conftest import copy_of_project
@@ -128,3 +129,22 @@ def test_survivors_of_halving_go_on_from_their_own_state(followed):
     for name in ("last.safetensors", "best.safetensors", "epochs.csv", "batches.npz"):
         expected = (followed.path / "through" / run / name).read_bytes()
         assert (followed.results / run / name).read_bytes() == expected, name
+
+
+def test_verify_makes_every_step_again(followed):
+    """A choice that was altered, hash and all, is found; put back, nothing is."""
+    wanted = ("verify={retrain: 0, seed: 0}", "chapters=[tune_birds]")
+    asked = ("--configfile", "my.yaml", "--config", *wanted, "--", "verify")
+    path = followed.results / "search" / "tune_birds" / "sam" / "step1.json"
+    whole = path.read_bytes()
+    step = json.loads(whole)["step"]
+    step["chosen"]["value"] = 1.0
+    write_json(path, {"step": step})
+    done = followed.snakemake(*asked)
+    assert re.search(r"differs +results/search/tune_birds/sam/step1.json: other tri", done.stdout)
+    path.write_bytes(whole)
+    done = followed.snakemake(*asked)
+    assert "search" not in "".join(
+        line for line in done.stdout.splitlines() if line.startswith(("differs", "edited"))
+    )
+    assert re.search(r"^searches +4$", done.stdout, flags=re.M)

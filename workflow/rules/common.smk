@@ -144,3 +144,25 @@ def table_of(wildcards):
 def figure_of(wildcards):
     """Return the figure that a job makes."""
     return say(ASK.figure, wildcards.chapter, wildcards.figure)
+
+
+def step_before(wildcards):
+    """Return the file of the step before, once it is there; none before a first one."""
+    w = wildcards
+    before = say(ASK.step_before, w.chapter, w.stage, int(w.step))
+    if before is None:
+        return []
+    stage, step = before
+    return f"{RESULTS}/search/{w.chapter}/{stage}/step{step}.json"
+
+
+def needs_of_step(wildcards):
+    """Return what the step before has listed: records, files of rungs, predictions."""
+    w = wildcards
+    known = say(ASK.needs_of_step, w.chapter, w.stage, int(w.step))
+    if known is not None:
+        return known
+    before = checkpoints.search_step.get(
+        chapter=w.chapter, stage=w.stage, step=int(w.step) - 1
+    )
+    return say(ASK.listed_by, before.output[0])

@@ -11,7 +11,6 @@ with user_errors(snakemake.log[0]):
     import yaml
 
     from perturb.config import Config
-    from perturb.errors import PerturbError
     from perturb.figures import planning as figures
     from perturb.figures.style import save
     from perturb.files import write_text
@@ -45,12 +44,9 @@ with user_errors(snakemake.log[0]):
     changed = code_changes(records, Store.of_environment(), os.environ.get(COMMIT_VARIABLE, ""))
     if changed:
         print(changed, flush=True)
-    searches = [chapter for chapter in target.chapters if rungs.search_of(chapter)]
-    if settings.budget is not None and searches:
-        if len(target.chapters) > 1:
-            raise PerturbError("plan: a budget is for one search. Name it: target=<chapter>.")
-        (chapter,) = searches
-        search = rungs.search_of(chapter)
+    alone = target.chapters[0] if len(target.chapters) == 1 else None
+    if settings.budget is not None and alone and rungs.search_of(alone):
+        search = rungs.search_of(alone)
         each = {
             (method.group[1:], method.method): one.seconds(method, one.here)
             for one in surveys
@@ -58,7 +54,7 @@ with user_errors(snakemake.log[0]):
         }
         bought = rungs.buy(
             config,
-            chapter,
+            alone,
             lambda run: each[(run.dataset, run.model), run.method],
             settings.budget * settings.gpus,
         )

@@ -13,7 +13,7 @@ from perturb.config import Config
 from perturb.efficiency import catalogue as efficiency
 from perturb.jobs.store import store_folder
 from perturb.study import Chapter
-from perturb.verify import made_again, records
+from perturb.verify import made_again, records, searches
 from perturb.verify.found import Finding, Verification
 from perturb.verify.retrain import retrain_sample
 
@@ -44,6 +44,7 @@ def verify(
     known = [*_known(config), *efficiency.measured(found.results)]
     there = [chapter for chapter in known if _is_there(found.results, chapter)]
     for chapter in there:
+        searches.compare_search(found, config, chapter)
         made_again.compare_tables(found, chapter)
         made_again.compare_figures(found, chapter)
     made_again.find_unknown(found, config, there)
