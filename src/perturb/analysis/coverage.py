@@ -97,7 +97,7 @@ def pooled_coverage(
 
 
 def equal_spread_error(
-    n: int, images: int, sd: float = 0.003, replicates: int = 1000, methods: int = METHODS
+    n: int, images: int, sd: float = 0.003, replicates: int = 400, methods: int = METHODS
 ) -> Measured:
     """How often the test of equal spreads rejects them where they are equal.
 
@@ -123,7 +123,7 @@ def equal_spread_error(
 
 
 def image_coverage(
-    n: int, images_of_test: int, replicates: int = 1000, seed: int = 0
+    n: int, images_of_test: int, replicates: int = 400, seed: int = 0
 ) -> list[Measured]:
     """How often intervals hold a mean, and a difference, for other seeds and other test images.
 
@@ -209,7 +209,7 @@ def ranking_error(datasets: int, replicates: int = 2000, methods: int = 8) -> Me
     return Measured(what, _NORMAL, datasets, LEVEL, float(rate), replicates)
 
 
-def improvement_coverage(n: int, datasets: int = 4, replicates: int = 500) -> Measured:
+def improvement_coverage(n: int, datasets: int = 4, replicates: int = 300) -> Measured:
     """How often the interval of a probability of improvement of 0.76 holds it."""
     generator, truth = np.random.default_rng(n), float(stats.norm.cdf(1 / np.sqrt(2)))
     held = 0
@@ -248,7 +248,7 @@ def measure() -> list[Measured]:
     found += [improvement_coverage(n) for n in (3, 5, 10)]
     for n in (3, 5, 10):
         for number in (100, 1000, 10_000):
-            found += image_coverage(n, number, replicates=1000 if number < 10_000 else 300)
+            found += image_coverage(n, number, replicates=400 if number < 10_000 else 100)
     return found
 
 
