@@ -63,3 +63,11 @@ def test_the_ranking_has_it_and_its_figure(tmp_path):
     assert len(drawn.axes[0].lines) == 3
     assert "more than the mean of pugd_100 (points)" in drawn.axes[0].get_xlabel()
     assert display.known(frame["mean_rank"].iloc[0])
+
+
+def test_where_the_reference_has_not_finished_all_are_compared_with_all(tmp_path):
+    values = [{"pugd": None, "sgd": 0.8, "ugd": 0.95}, {"pugd": 0.7, "sgd": 0.6, "ugd": 0.6}]
+    tables = made(tmp_path, values)
+    drawn = figure.draw(ranking.build(tables), tables)
+    assert "than the mean of all methods" in drawn.axes[0].get_xlabel()
+    assert len(drawn.axes[0].lines) == 2

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from perturb.analysis import aggregates, display, ranking
 from perturb.analysis.tables import ComparisonTable
-from perturb.errors import PerturbError
 from perturb.figures.sheet import make_sheet
 from perturb.figures.style import COLOURS, REFERENCE_COLOUR, LineStyle, style
 
@@ -25,20 +25,20 @@ def draw(frame: pd.DataFrame, tables: Sequence[ComparisonTable]) -> Figure:
     plan = tables[0].plan
     measure, reference = plan.measure, ranking.reference_over(plan)
     values = aggregates.scores(tables, [ranking.names_over(table.plan) for table in tables])
-    if reference not in values:
-        raise PerturbError(
-            f"profiles: the reference {reference} has no finished runs on every data set."
+    base, than = values.get(reference), reference
+    if base is None:  # no finished run on some data set
+        base, than = (
+            [np.concatenate(of) for of in zip(*values.values(), strict=True)],
+            "all methods",
         )
     best = [name for name in frame["method"] if name != reference and name in values][:METHODS]
-    shown = [*best, reference]
+    shown = [*best, *([reference] if reference in values else [])]
     looks = {
         name: LineStyle(REFERENCE_COLOUR if name == reference else COLOURS[i], "-", None, 1.0)
         for i, name in enumerate(shown)
     }
     relative = {
-        name: [
-            measure.factor * one for one in aggregates.relative_to(values[name], values[reference])
-        ]
+        name: [measure.factor * one for one in aggregates.relative_to(values[name], base)]
         for name in shown
     }
     points = aggregates.thresholds(list(relative.values()))
@@ -54,7 +54,7 @@ def draw(frame: pd.DataFrame, tables: Sequence[ComparisonTable]) -> Figure:
             )
         unit = f" ({measure.difference_unit})" if measure.difference_unit else ""
         better = "more" if measure.larger_is_better else "less"
-        axes.set_xlabel(f"Last-epoch {measure.words}, {better} than the mean of {reference}{unit}")
+        axes.set_xlabel(f"Last-epoch {measure.words}, {better} than the mean of {than}{unit}")
         axes.set_ylabel("Share of runs above")
         axes.set_ylim(-0.02, 1.02)
         return sheet.figure
