@@ -93,7 +93,7 @@ def test_two_data_sets_are_ranked_without_a_test(tmp_path):
     table = ranking.table_of(frame, found, "made_up_ranking", "Names are shares.")
     for printer in (printers.markdown, printers.latex, printers.html):
         assert "Names are shares. No test" in printer(table)
-    rows = [["pugd_100", "1.00", "1", "1"], ["sgd_100", "2.50", "2.5", "2.5"]]
+    rows = [["pugd_100", "1.00", "1", "1", ""], ["sgd_100", "2.50", "2.5", "2.5", "0.00"]]
     assert forms.of_markdown(printers.markdown(table))[:2] == rows
     assert forms.of_html(printers.html(table))[:2] == rows
     assert forms.of_latex(printers.latex(table))[0][:2] == rows
@@ -128,6 +128,7 @@ def test_a_ranking_is_made_from_the_tables_files(tmp_path):
     )
     assert [(part.kind, part.name, part.stem) for part in listed] == [
         ("figure", "ranking", ""),
+        ("figure", "profiles", ""),
         ("table", "", "made_up_ranking"),
     ]
     settings = json.loads(listed[0].settings_json())

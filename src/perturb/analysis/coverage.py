@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from perturb.analysis import pooling, ranking, spread, statistics
+from perturb.analysis import aggregates, images, pooling, ranking, spread, statistics
 from perturb.analysis.statistics import LEVEL, POWER
 
 METHODS = 28
@@ -97,7 +97,7 @@ def pooled_coverage(
 
 
 def equal_spread_error(
-    n: int, images: int, sd: float = 0.003, replicates: int = 1000, methods: int = METHODS
+    n: int, images: int, sd: float = 0.003, replicates: int = 400, methods: int = METHODS
 ) -> Measured:
     """How often the test of equal spreads rejects them where they are equal.
 
@@ -120,6 +120,48 @@ def equal_spread_error(
     of = f"{sd * images:g} image" + ("" if sd * images == 1 else "s")
     what = f"equal spread rejected, {methods} methods, {images:,} images, noise of {of}"
     return Measured(what, _NORMAL, n, LEVEL, rejected / replicates, replicates)
+
+
+def image_coverage(
+    n: int, images_of_test: int, replicates: int = 400, seed: int = 0
+) -> list[Measured]:
+    """How often intervals hold a mean, and a difference, for other seeds and other test images.
+
+    A network is right on an image where its skill, with noise of its own, exceeds the image's
+    difficulty (probit model): accuracy 85 %, difficulties of standard deviation 1.2, seeds' skills
+    of 0.05, and a method's on an image of 0.15. Both methods are equally good.
+    """
+    generator = np.random.default_rng(seed)
+    spreads = {"seed": 0.05, "image": 1.2, "method": 0.15}
+    truth = float(stats.norm.cdf(1.6 / np.sqrt(1 + sum(s**2 for s in spreads.values()))))
+    names = (
+        f"interval of a mean over seeds and images, {images_of_test:,} images",
+        f"interval of a difference over seeds and images, {images_of_test:,} images",
+        f"t interval over seeds, for other test images, {images_of_test:,} images",
+    )
+    held = np.zeros(3)
+    for _ in range(replicates):
+        difficulty = spreads["image"] * generator.standard_normal(images_of_test)
+        ours, theirs = (
+            generator.standard_normal((n, images_of_test))
+            < 1.6
+            + difficulty
+            + spreads["method"] * generator.standard_normal(images_of_test)
+            + spreads["seed"] * generator.standard_normal((n, 1))
+            for _ in range(2)
+        )
+        mean = images.interval(ours.astype(float))
+        difference = images.interval(ours.astype(float) - theirs)
+        low, high = statistics.t_interval(ours.mean(axis=1))
+        held += [
+            mean is not None and mean[0] <= truth <= mean[1],
+            difference is not None and difference[0] <= 0 <= difference[1],
+            bool(low <= truth <= high),
+        ]
+    return [
+        Measured(name, "probit", n, 0.95, float(rate), replicates)
+        for name, rate in zip(names, held / replicates, strict=True)
+    ]
 
 
 def equivalence_error(noise: str, n: int, margin: float, replicates: int = 4000) -> Measured:
@@ -167,6 +209,18 @@ def ranking_error(datasets: int, replicates: int = 2000, methods: int = 8) -> Me
     return Measured(what, _NORMAL, datasets, LEVEL, float(rate), replicates)
 
 
+def improvement_coverage(n: int, datasets: int = 4, replicates: int = 300) -> Measured:
+    """How often the interval of a probability of improvement of 0.76 holds it."""
+    generator, truth = np.random.default_rng(n), float(stats.norm.cdf(1 / np.sqrt(2)))
+    held = 0
+    for _ in range(replicates):
+        ours, theirs = (generator.standard_normal((datasets, n)) + shift for shift in (1, 0))
+        found = aggregates.probability_of_improvement(list(ours), list(theirs))
+        held += found.low is not None and found.low <= truth <= found.high
+    what = f"probability of improvement over {datasets} data sets"
+    return Measured(what, _NORMAL, n, 0.95, held / replicates, replicates)
+
+
 def measure() -> list[Measured]:
     """Return every row of the table."""
     noises = (_NORMAL, _SKEWED)
@@ -190,7 +244,12 @@ def measure() -> list[Measured]:
     parts += [lambda n=n: equivalence_family_error(n, 4.0) for n in (3, 6)]
     parts += [lambda n=n: detection(n) for n in (3, 6, 10)]
     parts += [lambda n=n: ranking_error(n) for n in (3, 6)]
-    return [part() for part in parts]
+    found = [part() for part in parts]
+    found += [improvement_coverage(n) for n in (3, 5, 10)]
+    for n in (3, 5, 10):
+        for number in (100, 1000, 10_000):
+            found += image_coverage(n, number, replicates=400 if number < 10_000 else 100)
+    return found
 
 
 def table(rows: list[Measured]) -> str:

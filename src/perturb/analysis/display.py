@@ -323,7 +323,7 @@ def _columns(plan: Plan, has: _Optional) -> list[Column]:
         Column(f"{short}, last epoch", unit=measure.unit, short=f"{short}{unit}\nlast epoch"),
     ]
     if has.without_copies:
-        columns.append(Column("Without duplicates", unit=measure.unit, short="Without\ndupl."))
+        columns.append(Column("Without duplicates", unit=measure.unit, paper=False))
     columns.append(
         Column(
             f"Difference to {plan.reference}",
@@ -331,7 +331,7 @@ def _columns(plan: Plan, has: _Optional) -> list[Column]:
             short=f"Difference to\n{plan.reference}",
         )
     )
-    # The page is too narrow for both intervals: the CSV has this one.
+    # The page is too narrow for these columns: the CSV has them.
     images = Column("Over seeds and images", unit=measure.difference_unit, paper=False)
     columns += [images] if has.images else []
     columns += [

@@ -85,7 +85,7 @@ def _of_test_images(plan: Plan) -> dict[str, tuple[str, ...]]:
 def ranking_parts(
     plans: Sequence[Plan], stem: str, tables: Sequence[str], names: str = ""
 ) -> list[Part]:
-    """Return the figure and the table of a ranking over data sets.
+    """Return the figures and the table of a ranking over data sets.
 
     Args:
         plans: of the tables, in their order.
@@ -104,9 +104,16 @@ def ranking_parts(
         title="Ranking over data sets",
         caption=catalogue.RANKING,
     )
+    profiles = replace(
+        figure,
+        name="profiles",
+        make="perturb.figures.parts:profiles",
+        title="Single runs over data sets",
+        caption=catalogue.PROFILES,
+    )
     make = "perturb.analysis.parts:ranking"
     table = Part(name="", kind="table", make=make, inputs=inputs, settings=settings, stem=stem)
-    return [figure, table]
+    return [figure, profiles, table]
 
 
 def ranking(

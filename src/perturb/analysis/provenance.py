@@ -32,7 +32,8 @@ EVERY = (
     "status diverged_runs device versions protocol data data_sha256 test_images code_sha256 scale "
     "mixed remarks leakage"
 )
-FINISHED = "seeds* *_epoch_* final_*_mean trigger_epoch verdict predictions_that_differ"
+FINISHED = "seeds* *_epoch_* final_*_mean trigger_epoch verdict by_seed"
+FINISHED += " predictions_that_differ"
 # ... and a finished one that is compared with others.
 DIFFERENCE = "difference_to_* p_value* comparison minimum_detectable_* remarks"
 # ... and what every finished run of the table is in, on lines of no single row.

@@ -6,13 +6,15 @@ the names that the plans' rows give them there (`Row.across`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from perturb.analysis import display
+from perturb.analysis.aggregates import Probability, probability_of_improvement, scores
 from perturb.analysis.plan import Plan
 from perturb.analysis.statistics import LEVEL, holm, p_words
 from perturb.analysis.table import Cell, Column, Group, Table
@@ -30,9 +32,10 @@ def build(tables: Sequence[ComparisonTable]) -> pd.DataFrame:
     Columns: `method`, `<measure>_<data set>` (mean of the last epoch, in the records' unit) and
     `rank_<data set>` (1 is best, ties share the mean), `mean_rank`, `friedman_p_value`,
     `critical_difference` of mean ranks (Nemenyi, 5 %; empty without a significant Friedman test),
-    `p_value_wilcoxon` and its Holm correction, each against the reference over data sets, and
-    `test`, which says what was tested or why not. Without rows where no method finished on every
-    data set. PerturbError for fewer than two tables, or several measures.
+    `p_value_wilcoxon` and its Holm correction, each against the reference over data sets; `test`,
+    which says what was tested or why not; `probability_of_improvement`, that a run is better than
+    one of the reference (Agarwal et al. 2021), and its 95 % interval. Without rows where no method
+    finished on every data set. PerturbError for fewer than two tables, or several measures.
     """
     if len(tables) < 2:
         raise PerturbError(
@@ -54,6 +57,11 @@ def build(tables: Sequence[ComparisonTable]) -> pd.DataFrame:
     against = _against(values, reference_over(tables[0].plan))
     frame["p_value_wilcoxon"], frame["p_value_wilcoxon_holm"] = against
     frame["test"] = said
+    improvement = _improvement(tables, list(values.index))
+    for name in ("mean", "low", "high"):
+        column = "probability_of_improvement" + ("" if name == "mean" else f"_ci95_{name}")
+        frame[column] = [getattr(one, name) if one else None for one in improvement]
+        frame[column] = frame[column].astype("float64")
     return frame.rename_axis("method").reset_index().sort_values(["mean_rank", "method"])
 
 
@@ -113,11 +121,13 @@ def table_of(
     ranks = [column for column in frame if column.startswith("rank_")]
     columns = [Column("Method", "code"), Column("Mean rank")]
     columns += [Column(rank.removeprefix("rank_"), over=("Rank on",)) for rank in ranks]
+    columns += [Column("Probability of improvement", short="Prob. of\nimprov.")]
     rows = [
         [
             Cell(row["method"]),
             Cell(f"{row['mean_rank']:.2f}"),
             *(Cell(f"{row[rank]:g}") for rank in ranks),
+            _probability(row),
         ]
         for row in frame.to_dict("records")
     ]
@@ -133,6 +143,15 @@ def table_of(
     )
 
 
+def _probability(row: Mapping[str, Any]) -> Cell:
+    mean, low, high = (
+        row[f"probability_of_improvement{end}"] for end in ("", "_ci95_low", "_ci95_high")
+    )
+    if not display.known(mean):
+        return Cell("")
+    return Cell(f"{mean:.2f}", f"[{low:.2f}, {high:.2f}]" if display.known(low) else "")
+
+
 def caption(frame: pd.DataFrame, plan: Plan, names: str = "") -> str:
     """Return the sentences that say what the ranking is, and what was tested."""
     if frame.empty:
@@ -141,7 +160,29 @@ def caption(frame: pd.DataFrame, plan: Plan, names: str = "") -> str:
         f"Rank of the mean last-epoch {plan.measure.words} among the {len(frame)} methods that "
         "finished on every data set (1 is best; ties share)."
     )
-    return " ".join(filter(None, (said, names, frame["test"].iloc[0])))
+    improvement = (
+        f"Probability of improvement: that a run is better than one of {reference_over(plan)}, "
+        "mean over data sets, with the 95 % interval of a bootstrap stratified by data set "
+        "(Agarwal et al. 2021)."
+    )
+    return " ".join(filter(None, (said, names, frame["test"].iloc[0], improvement)))
+
+
+def _improvement(
+    tables: Sequence[ComparisonTable], methods: Sequence[str]
+) -> list[Probability | None]:
+    """Return each method's probability of improvement over the reference; None where it has none.
+
+    It has none itself.
+    """
+    reference = reference_over(tables[0].plan)
+    found = scores(tables, [names_over(table.plan) for table in tables])
+    return [
+        probability_of_improvement(found[method], found[reference])
+        if method != reference and {method, reference} <= found.keys()
+        else None
+        for method in methods
+    ]
 
 
 def _means(table: ComparisonTable) -> pd.Series:

@@ -44,6 +44,7 @@ TEXT_COLUMNS = (
     "test_images",
     "code_sha256",
     "leakage",
+    "by_seed",
 )
 
 
@@ -207,6 +208,7 @@ def _row(
 ) -> dict[str, Any]:
     done = _finished(runs)
     last = summarise(_values(done, f"last_{plan.measure.name}"))
+    by_seed = dict(sorted(measured(runs, plan.measure).items()))
     values = {
         "section": row.section,
         "method": row.method,
@@ -242,6 +244,7 @@ def _row(
         "mixed": _named_once(notes, len(runs)),
         "remarks": "; ".join(_remarks(plan, row, comparison, last, runs)),
         "reference": plan.reference_of(row),
+        "by_seed": " ".join(f"{value!r}" for value in by_seed.values()),
         "seeds": " ".join(str(seed) for seed in sorted(done["seed"])) if len(done) else "",
         "protocol": _distinct(runs, "protocol") or plan.protocol,
         "versions": " | ".join(sorted({comparability.versions(v) for v in runs["versions"]}))

@@ -57,6 +57,12 @@ def find(name: str, folder: Path) -> Layout:
             f"Data set '{name}': no folder {folder}. Correct its path in the config under "
             "image_folders."
         )
+    if packed := sorted(folder.rglob("*.parquet")):
+        raise PerturbError(
+            f"{folder}: {len(packed)} parquet files, as Hugging Face has them. Unpack them into "
+            f"folders of images: python -m perturb.data.parquet {folder} NEW_FOLDER (needs "
+            "pyarrow), and name the new folder under image_folders."
+        )
     found = _Finder(folder)
     splits = found.splits()
     if len(splits["train"]) < 2:

@@ -12,6 +12,12 @@ _CURVES = (
     "lower panels show the last third of each method's own epochs."
 )
 _SWITCHES = " Ticks in the first panel mark the epochs from which a seed perturbs."
+PROFILES = (
+    "Performance profiles of single runs over data sets (Agarwal et al. 2021): the share of a "
+    "method's runs above each score, mean over data sets; a score is the run's value less the mean "
+    "of the reference's on that data set. The six methods of best mean rank, and the reference in "
+    "black; bands are pointwise 95 % intervals of a bootstrap stratified by data set."
+)
 RANKING = (
     "Methods by their mean rank over data sets (best on top); small marks are the ranks on "
     "each. Bars on the right join methods that the test does not tell apart, where it found "

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from perturb.analysis import ranking as rankings
 from perturb.analysis import tables
 from perturb.analysis.plan import Plan
+from perturb.figures import profiles as performance
 from perturb.figures import ranking as diagram
 from perturb.figures.material import gather
 from perturb.figures.style import style
@@ -37,3 +38,12 @@ def ranking(
     plans = [Plan.of(plan) for plan in settings["plans"]]
     found = [tables.read(*pair) for pair in zip(inputs["tables"], plans, strict=True)]
     return diagram.draw(rankings.build(found), found)
+
+
+def profiles(
+    settings: Mapping[str, Any], inputs: Mapping[str, Sequence[Path]], results: Path
+) -> Figure:
+    """Draw the performance profiles of the runs behind the tables of `inputs["tables"]`."""
+    plans = [Plan.of(plan) for plan in settings["plans"]]
+    found = [tables.read(*pair) for pair in zip(inputs["tables"], plans, strict=True)]
+    return performance.draw(rankings.build(found), found)
