@@ -123,8 +123,10 @@ _NAMES = {
         256: ("maxvit_pico_rw_256"),
     },
 }
+# Their own way of drawing weights takes a minute of SciPy.
+_OPTIONS = {name: {"init_weights": False} for name in ("googlenet", "inception_v3")}
 NETWORKS = [
-    Network(library, name, size)
+    Network(library, name, size, _OPTIONS.get(name, {}) if library == "torchvision" else {})
     for library, by_size in _NAMES.items()
     for name, size in sorted((n, size) for size, text in by_size.items() for n in text.split())
 ]
