@@ -123,8 +123,10 @@ _NAMES = {
         256: ("maxvit_pico_rw_256"),
     },
 }
+# Their own way of drawing weights takes a minute of SciPy.
+_OPTIONS = {name: {"init_weights": False} for name in ("googlenet", "inception_v3")}
 NETWORKS = [
-    Network(library, name, size)
+    Network(library, name, size, _OPTIONS.get(name, {}) if library == "torchvision" else {})
     for library, by_size in _NAMES.items()
     for name, size in sorted((n, size) for size, text in by_size.items() for n in text.split())
 ]
@@ -184,9 +186,9 @@ def _two_passes_leave_what_one_does(model: nn.Module, images: Tensor, labels: Te
     _expect(optimizer.gradient_evaluations == 2, "SAM made no second pass")
     _expect(torch.equal(torch.rand(()), drawn), "random numbers of two passes were used up")
     own = dict(model.named_buffers())
-    for name, buffer in twin.named_buffers():
-        same = torch.equal(own[name], buffer)
-        _expect(same or bool(buffer.isnan().any()), f"the buffer {name} moved otherwise")
+    for name, buffer in twin.named_buffers():  # a copy lies elsewhere, which may move a last bit
+        same = torch.allclose(own[name], buffer, rtol=1e-3, atol=1e-6, equal_nan=True)
+        _expect(same, f"the buffer {name} moved otherwise")
 
 
 def _steps(model: nn.Module, images: Tensor, labels: Tensor) -> None:

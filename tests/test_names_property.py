@@ -99,7 +99,7 @@ def parsed(text):
         return None
 
 
-@settings(PLAIN, max_examples=1500)
+@settings(PLAIN, max_examples=500)
 @given(method_names())
 @example("sam_0.0500000000001_10")
 @example("sam_0.30000000000000004_10")
@@ -113,14 +113,14 @@ def test_what_parses_prints_and_parses_back_to_the_same(text):
         assert names.format(names.parse(printed)) == printed
 
 
-@settings(PLAIN, max_examples=400)
+@settings(PLAIN, max_examples=150)
 @given(st.one_of(st.text(max_size=20), st.from_regex(r"[a-z]{2,8}[t_0-9.e+\-]{0,20}")))
 def test_any_text_parses_or_is_one_message(text):
     method = parsed(text)
     assert method is None or names.parse(names.format(method)) == method
 
 
-@settings(PLAIN, max_examples=400)
+@settings(PLAIN, max_examples=150)
 @given(method_names())
 @example("pugdr_const_1000000_10")
 @example("pugds_const_1000000_10")

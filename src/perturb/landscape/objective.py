@@ -166,8 +166,8 @@ def _differentiating(how: str) -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0].rstrip(".")
         raise PerturbError(
-            f"curvature: this network cannot be {how} by its weights ({reason}) Its loss surface "
+            f"curvature: this network cannot be {how} by its weights ({reason}). Its loss surface "
             "(`Surface`) needs no derivative; sharpness needs the first only."
         ) from error

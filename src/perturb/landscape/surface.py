@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from perturb.files import sha256_json
 from perturb.landscape import identity
 from perturb.landscape.batches import Batch, LossFunction, examples, loss_of, tensors_in
+from perturb.optim.batch_norm import is_batch_norm
 from perturb.optim.buffers import Buffers
 
 BATCH_NORM = ("stored", "reestimated")
@@ -100,14 +101,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for of_module in buffers:
-            of_module.rewind()
+            of_module.rewind_changed()
         for module, training in modes:
             module.training = training
 
 
 def buffers_of(model: nn.Module) -> list[Buffers]:
-    """Return the buffers of every module as they are now."""
-    return [Buffers.of(module) for module in model.modules() if module._buffers]
+    """Return the buffers as they are now, of every module that may move them in evaluation mode."""
+    modules = [module for module in model.modules() if not is_batch_norm(module)]
+    return [Buffers.of(module) for module in modules if module._buffers]
 
 
 @dataclass(frozen=True)
@@ -315,7 +317,7 @@ class Surface:
             torch.add(part.line, part.first, alpha=alpha, out=part.point)
         self._beta = beta
         for buffers in self._buffers:
-            buffers.rewind()  # no point depends on those before it
+            buffers.rewind_changed()  # no point depends on those before it
         if self._norms:
             self._estimate_statistics()
         return _evaluate(self.model, self._counted(), self.loss_function)

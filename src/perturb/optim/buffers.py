@@ -5,59 +5,52 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 
-@dataclass
+@dataclass(frozen=True)
 class Buffers:
-    """The buffers of one module at a moment: which tensors, and what they held."""
+    """The buffers of one module at a moment: which tensors, and what they held.
+
+    Their version counters are no help: batch-norm's kernels move running statistics without them.
+    """
 
     module: nn.Module
     tensors: dict[str, Tensor | None]
     values: dict[str, Tensor]
-    versions: dict[str, int | None]
 
     @classmethod
     def of(cls, module: nn.Module) -> Buffers:
         """Note the buffers of a module, but not of those inside it."""
         tensors = dict(module._buffers)
         values = {name: t.detach().clone() for name, t in tensors.items() if t is not None}
-        return cls(module, tensors, values, {name: _version(t) for name, t in tensors.items()})
+        return cls(module, tensors, values)
 
     def rewind(self) -> None:
-        """Put back the tensors, and what they held where that has changed."""
-        _replace(self.module, self.tensors)
-        for name, tensor in self.tensors.items():
-            if tensor is not None and _version(tensor) != self.versions[name]:
-                tensor.detach().copy_(self.values[name])
-                self.versions[name] = _version(tensor)
+        """Put back the tensors, and what they held; nothing waits for a GPU."""
+        self._put_back()
+        for name, value in self.values.items():
+            self.tensors[name].detach().copy_(value)
+
+    def rewind_changed(self) -> None:
+        """Do so where they hold something else: a graph that has saved the others stays whole."""
+        self._put_back()
+        for name, value in self.values.items():
+            tensor = self.tensors[name].detach()
+            if not torch.equal(tensor, value):
+                tensor.copy_(value)
 
     def restore_left(self) -> Callable[[], None]:
         """Return what puts the buffers back to what they are now, after the first pass."""
-        now = dict(self.module._buffers)
-        moved = {
-            name: tensor.detach().clone()
-            for name, tensor in now.items()
-            if tensor is not None
-            and not (
-                tensor is self.tensors.get(name) and _version(tensor) == self.versions.get(name)
-            )
-        }
+        now = Buffers.of(self.module)
 
         def restore() -> None:
-            self.rewind()  # what only the further pass moved
-            _replace(self.module, now)
-            for name, value in moved.items():
-                now[name].detach().copy_(value)
+            self.rewind()  # tensors that the first pass has replaced are as it found them
+            now.rewind()
 
         return restore
 
-
-def _replace(module: nn.Module, buffers: dict[str, Tensor | None]) -> None:
-    module._buffers.clear()
-    module._buffers.update(buffers)
-
-
-def _version(tensor: Tensor | None) -> int | None:
-    """Return the count of a tensor's changes in place; an inference tensor has none."""
-    return None if tensor is None or tensor.is_inference() else tensor._version
+    def _put_back(self) -> None:
+        self.module._buffers.clear()
+        self.module._buffers.update(self.tensors)

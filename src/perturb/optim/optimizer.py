@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from importlib import import_module
-from itertools import chain
 from numbers import Real
 from typing import Any, Protocol, cast
 
@@ -26,6 +25,7 @@ from torch.linalg import vector_norm
 from perturb import bases
 from perturb.errors import PerturbError
 from perturb.methods import Method
+from perturb.optim import checkpoints
 from perturb.optim.flat import FlatWeights, Part
 from perturb.optim.remembering import changed, snapshot
 from perturb.optim.scaling import Overflow, Unscaler
@@ -392,11 +392,11 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         PerturbError, and nothing changed, where that was of another optimiser, base, rule or
         timing, or of other parameters.
         """
-        self._refuse_foreign(state_dict)
+        checkpoints.refuse_foreign(self, state_dict, self._kind(), self._base.VECTORS)
         extra = {k: v for k, v in state_dict["perturb"].items() if k not in self._kind()}
         rest = {key: value for key, value in state_dict.items() if key != "perturb"}
         _plain(torch.optim.Optimizer.load_state_dict)(self, rest)
-        self._restore_formats(rest)
+        checkpoints.restore_formats(self, rest)
         for group in self.param_groups:  # a state may be older than an option
             group |= {k: v for k, v in self.defaults.items() if k not in group}
             group.setdefault("peak_lr", group.get("initial_lr", group["lr"]))
@@ -443,57 +443,6 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         timing = self.method.timing
         kind = timing.kind if timing else None
         return {"base": self.base, "rule": self.method.rule, "timing": kind}
-
-    def _refuse_foreign(self, state_dict: Mapping[str, Any]) -> None:
-        """Raise PerturbError where a state is not of this optimiser's kind and parameters."""
-        if "perturb" not in state_dict:
-            raise PerturbError(
-                "optimiser: this state has no 'perturb': it is another optimiser's, or a model's "
-                f"(keys: {', '.join(map(str, list(state_dict)[:5]))}). Load what state_dict() of "
-                "perturb's own optimiser returned, or start anew."
-            )
-        for what, own in self._kind().items():
-            found = state_dict["perturb"].get(what, own if what != "base" else "sgd")
-            if found != own:
-                raise PerturbError(
-                    f"optimiser: this state is of the {what} '{found}', the optimiser's is "
-                    f"'{own}'. Build one with the {what} '{found}', or start anew."
-                )
-        sizes = [len(group["params"]) for group in state_dict["param_groups"]]
-        own_sizes = [len(group["params"]) for group in self.param_groups]
-        if sizes != own_sizes:
-            raise PerturbError(
-                f"optimiser: this state is of groups of {sizes} parameters, the optimiser's are of "
-                f"{own_sizes}. Build it with the parameters that the state was saved of."
-            )
-        for tensor, saved in self._with_saved(state_dict):
-            for name in self._base.VECTORS:
-                numbers = tensor.numel() * (2 if tensor.is_complex() else 1)
-                if name in saved and saved[name].numel() != numbers:
-                    raise PerturbError(
-                        f"optimiser: this state has {saved[name].numel()} numbers of {name} for a "
-                        f"parameter of shape {list(tensor.shape)}. Build the optimiser with the "
-                        "parameters that the state was saved of, in their order."
-                    )
-
-    def _with_saved(self, state_dict: Mapping[str, Any]) -> list[tuple[Tensor, dict[str, Any]]]:
-        """Return each parameter with what a state has of it."""
-        keys = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
-        tensors = chain.from_iterable(group["params"] for group in self.param_groups)
-        return [
-            (tensor, state_dict["state"].get(key, {}))
-            for key, tensor in zip(keys, tensors, strict=True)
-        ]
-
-    def _restore_formats(self, state_dict: Mapping[str, Any]) -> None:
-        """Undo that PyTorch rounds what it loads to the format of each parameter.
-
-        What is remembered of a bfloat16 beside a float32 is float32.
-        """
-        for tensor, saved in self._with_saved(state_dict):
-            for name, value in saved.items():
-                if isinstance(value, Tensor) and value.dtype != self.state[tensor][name].dtype:
-                    self.state[tensor][name] = value.to(tensor.device, copy=True)
 
     def _check_of_rule(self, group: Mapping[str, Any]) -> None:
         """Raise PerturbError where a group sets a parameter of the rule that is one for all."""

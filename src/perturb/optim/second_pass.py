@@ -60,7 +60,7 @@ class Surroundings:
         self._rewind = self._random_numbers()
         hook = None
         if self.modules is None:
-            hook = register_module_forward_pre_hook(lambda module, _: self._take(module.modules()))
+            hook = register_module_forward_pre_hook(self._note)
         else:
             self._take(self.modules)
         try:
@@ -85,6 +85,10 @@ class Surroundings:
         finally:
             for restore in left:
                 restore()
+
+    def _note(self, module: nn.Module, _inputs: Any) -> None:
+        if module not in self._seen:  # else a module around it has been called before
+            self._take(module.modules())
 
     def _take(self, modules: Iterable[nn.Module]) -> None:
         """Note modules that are about to run, once each."""
