@@ -93,7 +93,7 @@ def parsed(text):
         return names.parse.__wrapped__(text)
     except PerturbError as error:
         message = str(error)
-        assert message.startswith(f"method '{text}': ") and "Closest valid name: '" in message
+        assert message.startswith(f"method '{text[:40]}") and "Closest valid name: '" in message
         closest = message.rpartition("Closest valid name: '")[2].partition("'")[0]
         names.parse.__wrapped__(closest)
         return None

@@ -183,7 +183,7 @@ def remarks(config: Config) -> list[str]:
     }
     for (study, dataset), run in asked.items():
         own = spelled_out(studies.get(study).entry(config, run).get("train", {}))
-        defaults = _defaults(studies.get(study).specification)
+        defaults = _defaults(TrainSettings)
         for key, given in spelled_out(config.values["train"]).items():
             changed = given != defaults.get(key, given)
             if changed and key in own and own[key] != given:

@@ -290,9 +290,9 @@ def test_half_widths_agree_with_scipy():
 @pytest.mark.parametrize(
     ("text", "runs", "chapters"),
     [
-        ("", 98, ("digits", "gradients_smoke", "fer_digits")),
+        ("", 94, ("digits", "gradients_smoke")),
         ("digits", 84, ("digits",)),
-        ("results/report.html", 98, ("digits", "gradients_smoke", "fer_digits")),
+        ("results/report.html", 94, ("digits", "gradients_smoke")),
         ("results/tables/cifar100.csv", 75, ("cifar100",)),
         ("results/tables/cifar100.provenance.csv", 75, ("cifar100",)),
         ("results/tables/landscape_cifar100.csv", 8, ()),

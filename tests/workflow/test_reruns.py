@@ -129,7 +129,8 @@ def test_runs_of_a_removed_method_are_reported_and_stop_nothing(copied):
 def test_documented_spellings_verify(make_checkout):
     methods = ["org_2", "sam_0.050_2", "pugdr_isin2_0.01_2"]
     own = {**VALUES["rts"]["datasets"]["digits"], "methods": [{"method": m} for m in methods]}
-    own |= {"reference": "org_2", "sgd": "org_2", "sgd_double": "org_2"}
+    own |= {"reference": "org_2", "sgd": "org_2"}
+    own.pop("sgd_double")
     own["landscape"] = {"methods": ["org_2"], "direction_seeds": [0], "points": 3, "images": 20}
     own["landscape"]["curvature_images"] = 10
     checkout = make_checkout(values={**VALUES, "rts": {"datasets": {"digits": own}}})
@@ -202,7 +203,7 @@ def test_a_changed_folder_of_images_is_seen(make_checkout, tmp_path):
     for change in CHANGES.values():
         shutil.copytree(folder, tmp_path / "kept")
         change(folder)
-        assert planned(snakemake("-n")) == {"prepare_data": 1, "initialise": 1, "train": 1}
+        assert planned(snakemake("-n")) == {"prepare_folder": 1, "initialise": 1, "train": 1}
         shutil.rmtree(folder)
         shutil.move(tmp_path / "kept", folder)
     assert planned(snakemake("-n")) == {}  # the same content under other times and inodes

@@ -21,7 +21,7 @@ from .test_workflow import hashes
 
 # Enough for a usual run; PERTURB_KILLS=30 by hand.
 KILLS = int(os.environ.get("PERTURB_KILLS", "2"))
-VALUES = copy.deepcopy(SMALL)
+VALUES = copy.deepcopy(SMALL) | {"predictions": False}
 DIGITS = VALUES["rts"]["datasets"]["digits"]
 DIGITS["methods"] = [{"method": name} for name in ("sgd_2", "sgd_4", "pugd_2")]
 DIGITS["landscape"] |= {

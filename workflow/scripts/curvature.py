@@ -19,7 +19,9 @@ with (
     user_errors(snakemake.log[0]),
     leased_gpu(snakemake.resources.get("gpu_shares", 1), specification.device),
 ):
-    code.check_unchanged(code.of("perturb.landscape.run") | code.of_model(specification.model))
+    code.check_unchanged(
+        code.of("perturb.landscape.run") | code.of_model(specification.architecture)
+    )
 
     from perturb.landscape.run import compute_curvature
     from perturb.train.trained import TrainedFiles

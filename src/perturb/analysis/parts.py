@@ -68,7 +68,7 @@ def comparison(
         read_json(path, "Delete it and make it again.") for path in inputs.get("leakage", ())
     ]
     images = None
-    if plan.predicted:
+    if plan.predicted and leakage and inputs["predictions"]:  # partial results may have none
         images = TestImages.read(inputs["predictions"], leakage[0]["seen_test_images"])
     remarks = leakage[0]["remarks"] if leakage else []
     return display.table_of(tables.build(plan, found, images, remarks), traced)

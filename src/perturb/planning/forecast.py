@@ -82,12 +82,12 @@ def say(
         )
     except subprocess.TimeoutExpired:
         text = (
-            f"perturb: {len(runs)} runs to train; a few steps alone took longer than "
+            f"perturb notes: {len(runs)} runs to train; a few steps alone took longer than "
             f"{duration(_PATIENCE)} here. `snakemake plan` says what they cost."
         )
     else:
         last = done.stderr.strip().rpartition("\n")[2]
-        text = done.stdout.strip() if not done.returncode else f"perturb: how long: {last}"
+        text = done.stdout.strip() if not done.returncode else f"perturb notes: how long: {last}"
     if text:
         print(text, file=sys.stderr, flush=True)
 
@@ -128,7 +128,7 @@ def line(asked: Asked) -> str:
     total = max(sum(todo * seconds for todo, seconds in each) / at_once, longest)
     if total < _LONG:
         return ""
-    told = [f"perturb: {len(runs)} runs to train, about {duration(total)} on this machine."]
+    told = [f"perturb notes: {len(runs)} runs to train, about {duration(total)} on this machine."]
     if on_cpu:
         told.append("On a GPU or a cluster: docs/slurm.md.")
     told.append(

@@ -116,7 +116,7 @@ def test_a_toy_of_another_model_or_chapter_is_refused(config):
         ("gradients", "toy", "windws", [1], "unknown key 'windws'. Did you mean 'windows'?"),
         ("gradients", "toy", "straight_through", ["clipp"], "'clipp' is not a choice"),
         ("gradients", "toy", "windows", [0], "0 is less than or equal to the minimum"),
-        ("gradients", "layers", "models", {"xnor_resnet18_8": [5]}, "'5' is not a choice"),
+        ("gradients", "layers", "models", {"xnor_resnet18_8": [5]}, "5 is not a choice"),
     ],
 )
 def test_a_mistake_gets_one_message(read, values, name, part, key, value, message):

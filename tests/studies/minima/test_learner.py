@@ -183,4 +183,4 @@ def test_networks_trained_together_are_pushed_apart(results):
     assert {name.partition(".")[0] for name in found} == {"net0", "net1", "net2"}
     frame = epochs(record)
     assert frame["test_accuracy"].iloc[-1] > 0.5
-    assert frame["gradient_evaluations"].tolist() == [3 * 45, 6 * 45]
+    assert frame["gradient_evaluations"].tolist() == [3 * 36, 6 * 36]

@@ -33,7 +33,7 @@ class ExpressionClassifier(Classifier):
     def train(self, epoch: int) -> Trained:
         """Train for an epoch: lr * gamma^epoch; what the network drops is fixed by the epoch."""
         for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * self.gamma**epoch
+            group["lr"] = group["peak_lr"] * self.gamma**epoch
         device = self.feeds["train"].device
         seed = stream(self.seed, epoch, "dropout")
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
