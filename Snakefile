@@ -72,6 +72,10 @@ onstart:
     finished.say_code_changes(STANDING, STORE, os.environ[store.COMMIT_VARIABLE])
     os.environ[code.PLANNED_VARIABLE] = code.planned()
     if workflow.executor_plugin.common_settings.local_exec:
+        from perturb.planning import (
+            forecast,
+        )  # imports SciPy, which planning alone does without
+
         say(
             forecast.say,
             CONFIG,

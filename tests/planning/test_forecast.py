@@ -23,7 +23,7 @@ def said(root, raw_config, tmp_path, capsys):
 
 def test_weeks_of_training_are_told_in_one_line_before(said):
     line = said("sgd_3000000", "pugd_3000000")
-    assert line.startswith("perturb: 2 runs to train, about ") and line.count("\n") == 1
+    assert line.startswith("perturb notes: 2 runs to train, about ") and line.count("\n") == 1
     assert " d on this machine." in line
     for way_out in ("docs/slurm.md", "`snakemake plan`", "config/smoke.yaml"):
         assert way_out in line
@@ -36,4 +36,4 @@ def test_minutes_of_training_need_no_word_and_no_measurement(said, monkeypatch):
 
 def test_what_cannot_be_told_stops_nothing(said, monkeypatch, tmp_path):
     monkeypatch.setattr(forecast, "asdict", lambda asked: asdict(asked) | {"schema": "nowhere"})
-    assert said("sgd_3000000").startswith("perturb: how long: ")
+    assert said("sgd_3000000").startswith("perturb notes: how long: ")

@@ -175,7 +175,7 @@ def test_where_no_common_method_finished_the_ranking_says_so(study, monkeypatch)
     made = study(mine=both, other=both).make(missing=gone)
     said = made.report(monkeypatch)
     assert "No method finished on each of mine and other: there is nothing to rank." in said
-    assert "best mean rank" not in said
+    assert "the best mean rank" not in said
     part = next(part for part in made.chapters[0].figures)
     inputs = {kind: [made.folder / path for path in paths] for kind, paths in part.inputs.items()}
     assert load(part.make)(part.settings, inputs, made.folder).axes
@@ -196,9 +196,9 @@ def test_a_ranking_tells_ties_and_calls_methods_by_their_names(study, monkeypatc
 def test_two_models_are_told_apart(study, monkeypatch):
     made = study(mine={"methods": ["sgd", "resnet18_sgd", "resnet18_pugd"]}).make()
     said = made.report(monkeypatch)
-    assert "model resnet18 (reference: cnn)" in said
+    assert "model resnet18_imagenet (reference: cnn)" in said
     assert "the same initial weights" not in said
-    assert "cnn and resnet18 on mine" in said
+    assert "cnn and resnet18_imagenet on mine" in said
 
 
 def test_a_label_with_braces_and_a_title_reach_page_and_section(study, monkeypatch):

@@ -95,7 +95,7 @@ def test_the_preconfigured_audit_needs_its_folder_only(make_checkout, real_data)
     assert done.returncode == 0, done.stderr
     assert len(pd.read_csv(checkout.results / "audit" / "cv_rts.csv")) == 118
     page = (checkout.results / "audit" / "cv_rts.html").read_text()
-    assert "None of 11 headline claims holds; 10 within noise" in page
+    assert "None of 19 headline claims holds; 10 within noise" in page
 
 
 def test_a_folder_alone_is_enough_whatever_its_files_are_called(make_checkout, tmp_path):

@@ -20,7 +20,6 @@ from perturb.errors import PerturbError
 from perturb.figures.catalogue import AUDIT
 from perturb.jobs import command_line, finished, forkserver, store
 from perturb.jobs.packs import clear_finished_states
-from perturb.planning import forecast
 from perturb.workflow import Workflow, writable
 
 
