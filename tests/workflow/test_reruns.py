@@ -130,7 +130,8 @@ def test_documented_spellings_verify(make_checkout):
     methods = ["org_2", "sam_0.050_2", "pugdr_isin2_0.01_2"]
     own = {**VALUES["rts"]["datasets"]["digits"], "methods": [{"method": m} for m in methods]}
     own |= {"reference": "org_2", "sgd": "org_2"}
-    own.pop("sgd_double")
+    own |= {"sgd_double": "org_4"}
+    own["methods"] = [*own["methods"], {"method": "org_4", "run": False}]
     own["landscape"] = {"methods": ["org_2"], "direction_seeds": [0], "points": 3, "images": 20}
     own["landscape"]["curvature_images"] = 10
     checkout = make_checkout(values={**VALUES, "rts": {"datasets": {"digits": own}}})

@@ -88,9 +88,14 @@ def test_a_diverging_run_is_a_row_and_an_edited_rule_reruns_its_runs_only(make_c
     digits = {
         "reference": "pugd_6",
         "sgd": "sgd_6",
+        "sgd_double": "sgd_12",
         "train": {"batch_size": 200, "learning_rate": 1000},
         "landscape": {"methods": ["sgd_6"], "points": 3, "direction_seeds": [0], "images": 50},
-        "methods": [{"method": "pugd_6"}, {"method": "sgd_6"}],
+        "methods": [
+            {"method": "pugd_6"},
+            {"method": "sgd_6"},
+            {"method": "sgd_12", "run": False},
+        ],
     }
     values = {"seeds": [0], "chapters": ["digits"], "rts": {"datasets": {"digits": digits}}}
     checkout = make_checkout(values=values)
