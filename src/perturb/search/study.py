@@ -65,7 +65,7 @@ class Searching:
             specification=self.specification,
             learner=learner,
             uses=uses,
-            entries=lambda run: code.of_model(run.model) | dict(entries(run)),
+            entries=lambda run: code.of_model(run.architecture) | dict(entries(run)),
             chapters=self.chapters,
             cost=cost,
         )

@@ -6,6 +6,7 @@ follow at the epoch's end. Losses stay on the device until then.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ _BOTH_ACCURACIES = ("accuracy", "true_accuracy")
 MakeFeeds = Callable[[dict[str, Split], Mapping[str, Any], Any, torch.device], dict[str, Feed]]
 
 
-class Term:
+class Term(ABC):
     """A part of the loss that depends on the weights alone (a distance, a penalty).
 
     Its gradient is added to the cross-entropy's, at every point that the update rule looks at; the
@@ -47,12 +48,12 @@ class Term:
 
     names: tuple[str, ...] = ()
 
+    @abstractmethod
     def add(self, gradient: Tensor, weights: Tensor) -> None:
         """Add its gradient at `weights` [n] to `gradient` [n], in place.
 
         Both are all trainable numbers of the network, flat (`perturb.optim.flat`).
         """
-        raise NotImplementedError
 
     def series(self) -> dict[str, np.ndarray]:
         """Return its series since it was last asked, by name: arrays of one length an epoch."""
@@ -66,7 +67,7 @@ class Term:
         """Return all that it remembers: tensors and plain values."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027, for most: nothing
         """Restore what `state_dict` returned."""
 
 

@@ -63,7 +63,7 @@ def run(
     specification = MinimaSpecification.from_json(settings["specification"], device)
     make_deterministic(specification.threads)
     used = find_device(specification.device)
-    modules = code.of("perturb.studies.minima.measured") | code.of_model(specification.model)
+    modules = code.of("perturb.studies.minima.measured") | code.of_model(specification.architecture)
     where = {"device": describe_device(used), "versions": versions(used)}
     made_from = {
         "kind": f"minima {settings['kind']}",
