@@ -57,7 +57,8 @@ rule prepare_folder:
 
 rule find_duplicates:
     input:
-        images="<results>/data/{dataset}.npz",
+        # Other images have another manifest: a time alone is no reason to search again.
+        images=ancient("<results>/data/{dataset}.npz"),
         manifest="<results>/data/{dataset}.manifest.json",
     output:
         "<results>/data/{dataset}.duplicates.json",
