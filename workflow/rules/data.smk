@@ -66,10 +66,9 @@ rule find_duplicates:
         "<logs>/data/{dataset}.duplicates.log",
     benchmark:
         "<benchmarks>/data/{dataset}.duplicates.tsv"
+    localrule: True
     conda:
         "../../envs/perturb.yaml"
-    resources:
-        mem_mb=4000,
     params:
         equal_only=CONFIG.scale == "smoke",
         code=say(ASK.code_of, "find_duplicates.py"),
