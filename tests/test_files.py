@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+from contextlib import suppress
 
 import pytest
 
@@ -68,3 +70,24 @@ def test_an_exception_leaves_the_file_as_it_was(tmp_path):
         file.write("after")
         raise RuntimeError
     assert (names(tmp_path), path.read_text()) == (["table.csv"], "before")
+
+
+def test_a_folder_that_others_remove_while_it_is_empty_is_made_again(tmp_path):
+    folder = tmp_path / "failed" / "figures"
+    stop = threading.Event()
+
+    def remove():
+        while not stop.is_set():
+            with suppress(OSError):
+                os.removedirs(folder)
+            stop.wait(1e-4)
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    try:
+        for number in range(2000):
+            write_text(folder / "accuracy", str(number))
+            (folder / "accuracy").unlink()
+    finally:
+        stop.set()
+        remover.join()

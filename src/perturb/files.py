@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -23,6 +23,19 @@ CONTENT_HASH = "content_sha256"  # key of a JSON file's hash of the rest of it
 _AGAIN = "Delete the file and run again to make it anew."
 
 
+def open_in_folder(path: Path, mode: str, **options: Any) -> IO[Any]:
+    """Open a file to write to, in a folder that is made where there is none.
+
+    A job that ends removes the folders that it leaves empty, at any moment for a job beside it.
+    """
+    for _ in range(100):
+        with suppress(FileNotFoundError, FileExistsError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return open(path, mode, **options)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return open(path, mode, **options)
+
+
 @contextmanager
 def write_atomically(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path`; flush, sync and rename it onto `path` on success.
@@ -32,14 +45,14 @@ def write_atomically(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     process left of its own attempt is removed, too.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
-    for other in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        _remove_abandoned(other)
     try:
-        with open(temporary, mode, encoding=encoding, newline=newline) as file:
+        with open_in_folder(temporary, mode, encoding=encoding, newline=newline) as file:
             _lock(file)
+            for other in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+                if other != temporary:
+                    _remove_abandoned(other)
             yield file
             file.flush()
             os.fsync(file.fileno())

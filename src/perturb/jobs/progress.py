@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from perturb.files import open_in_folder
+
 PUT_BACK = "put back"  # how a run ended that was not made but found in the store
 
 
@@ -45,8 +47,7 @@ class Progress:
     def _append(self, entry: dict[str, Any]) -> None:
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a+b") as file:
+        with open_in_folder(self.path, "a+b") as file:
             line = json.dumps({**entry, "time": round(time.time(), 3)}).encode() + b"\n"
             if file.tell():
                 file.seek(-1, os.SEEK_END)
