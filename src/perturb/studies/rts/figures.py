@@ -11,6 +11,7 @@ from perturb import names
 from perturb.analysis.plan import Plan
 from perturb.figures import catalogue
 from perturb.figures.catalogue import Entry
+from perturb.studies.rts import memorising
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +44,8 @@ def figures(plan: Plan) -> dict[str, Entry]:
         for name, entry in comparison.items()
     }
     own = {"schedules": SCHEDULES} if any(schedules(plan).values()) else {}
-    return {**first, **cost, **own, **curves, **catalogue.VARIANCES}
+    noise = memorising.figures(plan)
+    return {**first, **noise, **cost, **own, **curves, **catalogue.VARIANCES}
 
 
 def schedules(plan: Plan) -> dict[str, dict[str, tuple[names.Schedule, int]]]:
