@@ -59,12 +59,12 @@ def test_every_file_of_the_project_is_read_and_a_later_one_goes_before(root, tmp
 
 
 def test_a_configuration_says_where_its_results_are(root, tmp_path):
-    assert folders(root, []) == (Path("results"), Path("results/logs"))
+    assert folders(root, [])[:2] == (Path("results"), Path("results/logs"))
     own = tmp_path / "own.yaml"
     own.write_text("pathvars: {results: results/mine}\n")
-    assert folders(root, [own]) == (Path("results/mine"), Path("results/mine/logs"))
+    assert folders(root, [own])[:2] == (Path("results/mine"), Path("results/mine/logs"))
     own.write_text("pathvars: {results: /there, logs: <results>/said}\n")
-    assert folders(root, [own]) == (Path("/there"), Path("/there/said"))
+    assert folders(root, [own])[:2] == (Path("/there"), Path("/there/said"))
     assert folders(root, [root / "config" / "smoke.yaml"])[0] == Path("results/smoke")
 
 

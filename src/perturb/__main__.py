@@ -3,6 +3,7 @@
     python -m perturb list                    models, update rules, base optimisers, data sets
     python -m perturb check FILE ...          as `snakemake --configfile FILE ...` would check it
     python -m perturb results FILE ...        where its results are
+    python -m perturb times FILE ...          what took how long, of the jobs that made them
 
 Without torch: it answers at once.
 """
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from perturb import bases, names, preflight, studies
+from perturb import bases, names, preflight, studies, times
 from perturb.config import Config
 from perturb.config_files import folders, merged
 from perturb.data import registry
@@ -40,7 +41,8 @@ def parser() -> argparse.ArgumentParser:
     listed = commands.add_parser("list", help="models, methods, base optimisers, data sets, shapes")
     check = commands.add_parser("check", help="check a configuration, run nothing")
     results = commands.add_parser("results", help="where the results of a configuration are")
-    for command in (listed, check, results):
+    took = commands.add_parser("times", help="what took how long, of the jobs that made them")
+    for command in (listed, check, results, took):
         command.add_argument(
             "files", nargs="*", type=Path, metavar="FILE", help="as for `snakemake --configfile`"
         )
@@ -131,7 +133,8 @@ def _table(rows: dict[str, str]) -> str:
 _COMMANDS = {
     "list": everything,
     "check": check,
-    "results": lambda root, files: str(folders(root, files)[0]),
+    "results": lambda root, files: str(folders(root, files).results),
+    "times": lambda root, files: times.table(times.collect(folders(root, files).benchmarks)),
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -59,17 +59,27 @@ def merged(paths: Iterable[str | Path]) -> dict[str, Any]:
     return found
 
 
-def folders(root: Path, files: Iterable[str | Path]) -> tuple[Path, Path]:
-    """Return the results folder and that of the logs, of the checkout's configuration with `files`.
+class Folders(NamedTuple):
+    """Where a configuration's results, logs and benchmark files are."""
 
-    As the path variables of Snakemake name them, by default `results` and `results/logs`.
+    results: Path
+    logs: Path
+    benchmarks: Path
+
+
+def folders(root: Path, files: Iterable[str | Path]) -> Folders:
+    """Return the folders of the checkout's configuration with `files`.
+
+    As the path variables of Snakemake name them, by default `results` and folders in it.
     """
     own = root / "config" / "config.yaml"
     found = merged([*([own] if own.exists() else []), *files]).get("pathvars") or {}
     results = str(found.get("results", "results"))
-    return Path(results), Path(
-        str(found.get("logs", "<results>/logs")).replace("<results>", results)
+    logs, benchmarks = (
+        Path(str(found.get(kind, f"<results>/{kind}")).replace("<results>", results))
+        for kind in ("logs", "benchmarks")
     )
+    return Folders(Path(results), logs, benchmarks)
 
 
 def _update(into: dict[str, Any], values: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from .cluster import Cluster, reason_to_skip
 
 STUDY = {
     "seeds": [0],
-    "predictions": False,  # a job each; tests/predictions has them
+    "predictions": False,  # a test has them
     "rts": {
         "datasets": {
             "digits": {

@@ -157,12 +157,16 @@ def test_short_runs_share_a_job_and_finished_ones_are_not_trained_again(
     assert not (slurm_checkout.results / "state").exists()
 
 
-def test_nothing_is_trained_twice_on_a_cluster(of_local_run, slurm_checkout, cluster):
+def test_nothing_is_trained_twice_on_a_cluster(of_local_run, make_slurm_checkout, cluster):
     """Touched scripts; a pack of which one run is in the store and one is not."""
+    slurm_checkout = make_slurm_checkout(values={**STUDY, "predictions": True})
     runs = slurm_checkout.results / "runs/digits/cnn"
     timed = "results/runs/digits/cnn/sgd_2/seed9/record.json"
     assert slurm_checkout.checkout.snakemake("--", timed).returncode == 0
+    before = len(cluster.jobs())
     assert slurm_checkout.run("--", TABLE, cores=1) == 0, slurm_checkout.said()
+    # Three runs, and what each says of the test images.
+    assert cluster.jobs("%C %m")[before:] == ["1 2000M"], slurm_checkout.said()
     before = len(cluster.jobs())
     for path in (*slurm_checkout.path.glob("workflow/**/*.*"), *slurm_checkout.path.rglob("*.py")):
         path.touch()

@@ -13,6 +13,9 @@ rule predict:
     benchmark:
         "<benchmarks>/predictions/{dataset}/{model}/{method}/seed{seed}.tsv"
     priority: possible
+    # In the job of its run, where that shares one.
+    group:
+        pack_of
     conda:
         "../../envs/perturb.yaml"
     resources:

@@ -218,7 +218,7 @@ def main(arguments: list[str] | None = None) -> None:
     results, logs = chosen.results, chosen.logs
     if results is None:
         try:
-            results, of_config = folders(Path(), chosen.configfile)
+            results, of_config, _ = folders(Path(), chosen.configfile)
         except PerturbError as error:
             sys.exit(f"perturb: {error}")
         logs = logs or of_config
