@@ -66,6 +66,14 @@ def find(name: str, folder: Path) -> Layout:
     found = _Finder(folder)
     splits = found.splits()
     if len(splits["train"]) < 2:
+        tables = sorted(folder.glob("*.csv"))
+        if len(tables) == 1:
+            raise PerturbError(
+                f"{folder}: no folders of classes, but a table {tables[0].name}, as Kaggle has "
+                "labels. Lay its images out by class: python -m perturb.data.labels_table "
+                f"{tables[0]} FOLDER_OF_IMAGES NEW_FOLDER, and name the new folder under "
+                "image_folders."
+            )
         raise PerturbError(
             f"{folder}: needs at least two class folders with images in them (<class>/*, or "
             "train/<class>/* and test/<class>/*)."
