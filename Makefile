@@ -23,7 +23,7 @@ unexport PYTHONPATH PYTHONHOME
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := all
-.PHONY: all setup slurm smoke status verify test bench networks lint lock help
+.PHONY: all setup slurm smoke status verify test test-long bench networks lint lock help
 
 all: setup ## set up, run the main job, print where the report is
 	@$(if $(CONFIG),.venv/bin/python -m perturb check "$(CONFIG)" >/dev/null)
@@ -49,9 +49,13 @@ verify: setup ## recompute the hashes of all results, retrain a sample of runs
 		$(ARGS) -- verify
 
 # Two at a time: the tests of SLURM wait most of the time.
+PYTEST = $(VENV) .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 test: setup ## set up and run the tests (TESTARGS="-k name" for some)
-	@$(VENV) .venv/bin/python -m pytest --numprocesses 2 --dist loadfile \
-		--no-loadscope-reorder $(TESTARGS)
+	@$(PYTEST) -m "not long" $(TESTARGS)
+
+test-long: setup ## set up and run the tests that take minutes each (docs/results/tests.md)
+	@$(PYTEST) -m long $(TESTARGS)
 
 bench: ## set up, run the benchmarks, write results/bench.md (BENCHMARKS="step" for one)
 	@bash envs/install.sh bench
@@ -76,5 +80,5 @@ lock: ## resolve pyproject.toml anew into envs/ (LOCKARGS=--upgrade for newer ve
 		PATH="$$tools/bin:$$PATH" .venv/bin/python envs/lock.py $(LOCKARGS)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", ($$1 == "all" ? "" : $$1), $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", ($$1 == "all" ? "" : $$1), $$2 }' Makefile
 	@sed -n '/^#   [A-Z]/s/^#   //p' Makefile

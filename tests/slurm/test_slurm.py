@@ -37,6 +37,7 @@ def test_a_study_has_the_same_bytes_as_on_this_machine(of_local_run, slurm_check
     assert len(cluster.jobs()) - before == 4
 
 
+@pytest.mark.long
 def test_each_run_sees_the_gpu_that_it_is_given(of_local_run, slurm_checkout):
     slurm_checkout.before_training("""
         attempt("gpu")
@@ -49,6 +50,7 @@ def test_each_run_sees_the_gpu_that_it_is_given(of_local_run, slurm_checkout):
     assert runs_of(hashes(slurm_checkout.results)) == runs_of(of_local_run)
 
 
+@pytest.mark.long
 def test_a_node_that_goes_down_and_preemption_change_nothing(of_local_run, slurm_checkout, cluster):
     slurm_checkout.before_training("""
         if method == "pugd_2" and attempt("pugd_2") < 3:
@@ -78,6 +80,7 @@ def test_a_node_that_goes_down_and_preemption_change_nothing(of_local_run, slurm
     assert runs_of(hashes(slurm_checkout.results)) == runs_of(of_local_run)
 
 
+@pytest.mark.long
 def test_at_the_time_limit_a_run_goes_on_in_the_next_job_and_a_failing_one_is_tried_four_times(
     make_slurm_checkout,
 ):
@@ -129,6 +132,7 @@ def test_at_the_time_limit_a_run_goes_on_in_the_next_job_and_a_failing_one_is_tr
     assert failing.record("pugd_2").exists()
 
 
+@pytest.mark.long
 def test_short_runs_share_a_job_and_finished_ones_are_not_trained_again(
     of_local_run, slurm_checkout, cluster
 ):

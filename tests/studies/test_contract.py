@@ -237,6 +237,7 @@ def verified(made) -> dict[str, str]:
     return found
 
 
+@pytest.mark.long
 def test_verify_finds_nothing_then_a_changed_byte_then_changed_code(made):
     done = made.checkout.snakemake("--", "verify")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -72,6 +72,7 @@ def test_a_field_of_another_study_or_a_slug_makes_no_finished_run_again(finished
     assert nothing_to_do(finished)
 
 
+@pytest.mark.long
 def test_the_new_study_is_in_table_report_plan_status_and_verify(finished):
     target = f"results/tables/{CHAPTER}.csv"
     plan = finished.snakemake("--config", f"target={target}", "--", "plan")

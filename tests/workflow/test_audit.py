@@ -22,6 +22,7 @@ def settings(folder, **others):
     return {"audits": {"mine": {"folder": str(folder), "pattern": PATTERN} | others}}
 
 
+@pytest.mark.long
 def test_an_audit_makes_its_tables_figures_and_page_the_same_each_time(make_checkout, tmp_path):
     truth = make_folder(tmp_path / "mine", 0)
     made = []
@@ -50,6 +51,7 @@ def test_an_audit_makes_its_tables_figures_and_page_the_same_each_time(make_chec
     assert len(pd.read_csv(checkout.results / "audit" / "mine.csv")) == len(files) + 1
 
 
+@pytest.mark.long
 def test_verify_knows_what_an_audit_leaves_and_finds_what_was_changed(make_checkout, tmp_path):
     make_folder(tmp_path / "mine", 0)
     values = settings(tmp_path / "mine")

@@ -1,6 +1,7 @@
 """The smoke chapter of the study of gradients, in the real workflow."""
 
 import pandas as pd
+import pytest
 
 from .conftest import SMALL
 from .test_workflow import one_message
@@ -36,6 +37,7 @@ def test_tables_and_figures_of_the_smoke_study_are_made(make_checkout):
     assert set(layers["estimator"]) == {"ste", "cdg", "sign_flip"}
 
 
+@pytest.mark.long
 def test_the_study_is_in_the_report_and_verifies(make_checkout):
     digits = {**SMALL["rts"]["datasets"]["digits"], "landscape": {"methods": []}}
     small = {"seeds": [0], "rts": {"datasets": {"digits": digits}}}

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from .conftest import SMALL
 from .test_workflow import hashes
 
@@ -27,6 +29,7 @@ def start(checkout):
     )
 
 
+@pytest.mark.long
 def test_killed_anywhere_it_comes_to_the_same_bytes(make_checkout):
     values = copy.deepcopy(SMALL) | {"save_seconds": 0, "seeds": [0]}
     digits = values["rts"]["datasets"]["digits"]

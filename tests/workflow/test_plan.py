@@ -28,6 +28,7 @@ def fresh(make_checkout):
     return make_checkout(values=BUDGET)
 
 
+@pytest.mark.long
 def test_a_plan_without_data_is_followed_to_the_run(fresh):
     target = "results/tables/cifar100.csv"
     done = plan(fresh, f"target={target}")
@@ -64,6 +65,7 @@ def test_a_misspelt_target_is_one_message(fresh):
     one_message(plan(fresh, "budget=soon"), "no length of time")
 
 
+@pytest.mark.long
 def test_finished_runs_are_counted_and_timed_and_sized(checkout):
     run = "results/runs/digits/cnn/sgd_2/seed1"
     planned = plan(checkout, f"target={run}/record.json").stdout

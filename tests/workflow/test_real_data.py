@@ -34,6 +34,7 @@ def smoke(make_checkout, real_data):
     return checkout
 
 
+@pytest.mark.long
 def test_the_smoke_study_runs_on_real_images_and_says_what_it_is(smoke):
     done = smoke.snakemake(
         "--",

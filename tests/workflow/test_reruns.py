@@ -309,6 +309,7 @@ def comes_well(copied, before):
     assert {name: sha256 for name, sha256 in now.items() if "state" not in name} == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [BROKEN, KILLED], ids=["raises", "is killed"])
 def test_a_failed_table_leaves_the_last_good_one_and_is_made_again(copied, how):
     before = hashes(copied.results)
@@ -321,6 +322,7 @@ def test_a_failed_table_leaves_the_last_good_one_and_is_made_again(copied, how):
     comes_well(copied, before)
 
 
+@pytest.mark.long
 def test_failed_figures_sections_and_reports_leave_the_last_good_ones(copied):
     before = hashes(copied.results)
     mend = break_function(copied, "figures/style.py", "save", BROKEN)

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pandas as pd
+import pytest
 from safetensors.numpy import load_file
 
 from .test_workflow import hashes
@@ -55,6 +56,7 @@ def made(checkout):
     return hashes(checkout.results)
 
 
+@pytest.mark.long
 def test_killed_stopped_and_started_twice_it_comes_to_the_same_bytes(make_checkout):
     checkout, draw = make_checkout(values=VALUES), random.Random(8)
     assert checkout.snakemake("--config", "save_seconds=60", "--", RUN).returncode == 0

@@ -106,6 +106,7 @@ tune:
 """
 
 
+@pytest.mark.long
 def test_survivors_of_halving_go_on_from_their_own_state(followed):
     """Each epoch of each trial is trained once; the last one's weights are the same bits."""
     (followed.path / "halving.yaml").write_text(HALVING)
@@ -131,6 +132,7 @@ def test_survivors_of_halving_go_on_from_their_own_state(followed):
         assert (followed.results / run / name).read_bytes() == expected, name
 
 
+@pytest.mark.long
 def test_verify_makes_every_step_again(followed):
     """A choice that was altered, hash and all, is found; put back, nothing is."""
     wanted = ("verify={retrain: 0, seed: 0}", "chapters=[tune_birds]")

@@ -182,6 +182,7 @@ def test_two_data_sets_are_ranked_and_one_is_not(make_checkout):
     one_message(done, "no chapter has a table 'rts_ranking'")
 
 
+@pytest.mark.long
 def test_a_ranking_of_two_data_sets_is_made_reported_and_verified(make_checkout, tmp_path):
     generator = np.random.default_rng(0)
     for name in ("a", "b"):
