@@ -20,7 +20,9 @@ def raw_config(root) -> dict:
         for file in files
         for key, value in yaml.safe_load(file.read_text(encoding="utf-8")).items()
     }
-    # What these tests count on: more chapters in the default section change nothing here.
+    # What the main job asks for may change; what these tests count on does not.
+    digits = Path(__file__).with_name("digits.yaml").read_text(encoding="utf-8")
+    found["rts"]["datasets"]["digits"] = yaml.safe_load(digits)
     return found | {"chapters": ["digits", "gradients_smoke"]}
 
 
