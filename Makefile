@@ -10,6 +10,7 @@ ARGS ?=
 CONFIG ?=
 TESTARGS ?=
 BENCHMARKS ?=
+QUICK ?=
 NETWORKS ?=
 LOCKARGS ?=
 UV_VERSION := 0.13.9
@@ -57,9 +58,9 @@ test: setup ## set up and run the tests (TESTARGS="-k name" for some)
 test-long: setup ## set up and run the tests that take minutes each (docs/results/tests.md)
 	@$(PYTEST) -m long $(TESTARGS)
 
-bench: ## set up, run the benchmarks, write results/bench.md (BENCHMARKS="step" for one)
+bench: ## set up, run the benchmarks, write results/bench.md (BENCHMARKS="step" for one, QUICK=1)
 	@bash envs/install.sh bench
-	@$(VENV) .venv/bin/python -m benchmarks $(BENCHMARKS)
+	@$(VENV) .venv/bin/python -m benchmarks $(if $(QUICK),--quick) $(BENCHMARKS)
 
 networks: setup ## a hundred networks of torchvision and timm, written to docs/networks.md
 	@$(VENV) .venv/bin/python -m benchmarks.networks $(NETWORKS)

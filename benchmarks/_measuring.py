@@ -96,8 +96,10 @@ def copy_rate(device: torch.device) -> float:
     )
 
 
-def spread(values: Sequence[float]) -> float:
-    """Return the interquartile range, or the range of fewer than four values."""
+def spread(values: Sequence[float]) -> float | None:
+    """Return the interquartile range, the range of two or three values; one value has none."""
+    if len(values) < 2:
+        return None
     if len(values) < 4:
         return max(values) - min(values)
     first, _, third = statistics.quantiles(values, n=4)

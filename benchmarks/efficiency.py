@@ -10,6 +10,8 @@ from perturb import models
 from perturb.efficiency.timing import time_steps
 
 REPEATS = 7
+SECONDS = 60  # the whole, on two cores
+QUICK = {"repeats": 2, "seconds": 0.5}
 STEP = 8e-3  # seconds of a step in the lab log, up to a batch of 8
 
 
@@ -36,6 +38,7 @@ def run(repeats: int = REPEATS, seconds: float = 1.0) -> list[dict]:
             "what": "median of a step of resnet18, batch 8, 32x32",
             "value": float(np.median(ours)),
             "unit": "s",
+            "repeats": repeats,
             "ratio": float(np.median(ratios)),
             "spread": float(np.subtract(*np.quantile(ratios, [0.75, 0.25]))),
             "against": "torch.utils.benchmark",
@@ -46,6 +49,7 @@ def run(repeats: int = REPEATS, seconds: float = 1.0) -> list[dict]:
             "what": "what timing adds to a step of 8 ms",
             "value": float(np.median(added)),
             "unit": "s",
+            "repeats": repeats,
             "ratio": float(np.median(added)) / STEP,
             "spread": float(np.subtract(*np.quantile(added, [0.75, 0.25]))) / STEP,
             "against": "the step alone",

@@ -49,6 +49,13 @@ CASES = (
     Case("cnn", "digits", 1437, 500, 1, 40),
     Case("resnet18", "cifar10", 2000, 100, 2, 3, "at most 1.05"),
 )
+SECONDS = 400  # the whole, on two cores
+QUICK = {
+    "cases": (
+        Case("cnn", "digits", 1437, 500, 1, 4),
+        Case("resnet18", "cifar10", 400, 100, 2, 2, "at most 1.05"),
+    )
+}
 
 
 class PairedFeed:
@@ -248,6 +255,7 @@ def row(
         "unit": "s",
         "ratio": statistics.median(ratios),
         "spread": spread(ratios),
+        "repeats": len(ratios),
         "against": against,
         "expected": expected,
     }

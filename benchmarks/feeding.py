@@ -24,6 +24,8 @@ from perturb.data.feeding import Feed
 
 BATCH = 500
 REPEATS = 3
+SECONDS = 240  # the whole, on two cores
+QUICK = {"repeats": 2, "count": 10_000}
 MEAN, STD = DATASETS["cifar10"].mean, DATASETS["cifar10"].std
 
 
@@ -62,21 +64,22 @@ def plain_loader(root: Path) -> DataLoader:
     return DataLoader(dataset, batch_size=BATCH, shuffle=True, num_workers=2)
 
 
-def seconds(batches: Iterable) -> float:
+def seconds(batches: Iterable, expected: int) -> float:
     """Return how long one epoch of batches takes."""
     start = time.perf_counter()
     count = sum(len(labels) for _, labels in batches)
     elapsed = time.perf_counter() - start
-    assert count == 50_000
+    assert count == expected
     return elapsed
 
 
-def run() -> list[dict]:
+def run(repeats: int = REPEATS, count: int = 50_000) -> list[dict]:
     """Return one row a way of feeding: images a second, and the ratio to torchvision's."""
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         images, labels, what = cifar10()
+        images, labels = images[:count], labels[:count]
         common = {"batch_size": BATCH, "mean": MEAN, "std": STD, "seed": 0}
         feeds = {
             "Feed, flip and crop": Feed(images, labels, augment="standard", **common),
@@ -88,10 +91,10 @@ def run() -> list[dict]:
         with tempfile.TemporaryDirectory() as folder:
             write_python_version(Path(folder), images, labels)
             loader = plain_loader(Path(folder))
-            for repeat in range(REPEATS):
-                times[plain].append(seconds(loader))
+            for repeat in range(repeats):
+                times[plain].append(seconds(loader, count))
                 for name, feed in feeds.items():
-                    times[name].append(seconds(feed.epoch(repeat)))
+                    times[name].append(seconds(feed.epoch(repeat), count))
     finally:
         torch.set_num_threads(threads)
     medians = {name: statistics.median(values) for name, values in times.items()}
@@ -99,8 +102,9 @@ def run() -> list[dict]:
         {
             "benchmark": "feeding",
             "what": f"{name} ({what}, batch {BATCH}, 2 cores)",
-            "value": 50_000 / median,
+            "value": count / median,
             "unit": "images/s",
+            "repeats": repeats,
             "ratio": medians[plain] / median,
             "spread": spread([a / b for a, b in zip(times[plain], times[name], strict=True)]),
             "against": plain,

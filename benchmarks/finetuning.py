@@ -21,6 +21,8 @@ from benchmarks._measuring import spread, timed
 from perturb import models, optim
 
 NAME, BATCH, THREADS, REPEATS = "vit", 32, 2, 7
+SECONDS = 300  # the whole, on two cores
+QUICK = {"repeats": 2, "memory": False}
 SETTINGS = {"lr": 0.001, "momentum": 0.9, "weight_decay": 5e-4}
 PLAIN = "plain timm loop, torch's SGD"
 WAYS = {
@@ -99,15 +101,18 @@ def copies() -> dict[str, float]:
     return {what: (value - found[""]) / size for what, value in found.items() if what}
 
 
-def run() -> list[dict]:
-    """Return two rows per way: its time as a ratio of the plain loop's, and its copies."""
+def run(repeats: int = REPEATS, memory: bool = True) -> list[dict]:
+    """Return two rows per way: its time as a ratio of the plain loop's, and its copies.
+
+    Without `memory` there are no copies, whose processes take most of the time.
+    """
     torch.set_num_threads(THREADS)
     base = plain(BATCH)
     rows = []
     for what, (method, lean, expected) in WAYS.items():
         way = ours(method, lean, BATCH)
         seconds: list[tuple[float, float]] = []
-        for repeat in range(REPEATS + 1):
+        for repeat in range(repeats + 1):
             pair = timed(base, device()), timed(way, device())
             if repeat:  # the first is a warm-up
                 seconds.append(pair)
@@ -120,11 +125,12 @@ def run() -> list[dict]:
                 "unit": "ms",
                 "ratio": statistics.median(ratios),
                 "spread": spread(ratios),
+                "repeats": repeats,
                 "against": PLAIN,
                 "expected": expected,
             }
         )
-    for what, count in copies().items():
+    for what, count in (copies() if memory else {}).items():
         bound = "at most 3" if "lean" in what else ""
         rows.append(
             {

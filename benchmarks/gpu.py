@@ -78,6 +78,19 @@ class Plan:
         return [Variant(precision, *how) for precision in self.precisions for how in layouts]
 
 
+SECONDS = 900  # the whole, on an H100
+QUICK = {
+    "plan": Plan(
+        models=("resnet18",),
+        methods=("pugd",),
+        precisions=("float32", "bfloat16"),
+        compiled=False,
+        processes=(1, 2),
+        repeats=2,
+    )
+}
+
+
 class Run:
     """A net on the device and what an epoch of it needs. Its process has the variant's settings."""
 
@@ -218,6 +231,7 @@ def row(what: str, value: float, unit: str, ratios: list[float], against: str, *
         "unit": unit,
         "ratio": statistics.median(ratios) if ratios else None,
         "spread": spread(ratios) if ratios else None,
+        "repeats": len(ratios) or None,
         "against": against,
         **more,
     }

@@ -17,12 +17,11 @@ import statistics
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from benchmarks._measuring import copy_rate, matrix_rate, timed
+from benchmarks._measuring import copy_rate, matrix_rate, spread, timed
 from perturb.gradients.coordinate import factorised
 from perturb.gradients.evolution import estimates
 from perturb.gradients.network import (
@@ -44,6 +43,8 @@ NES_SAMPLES = (16000, 1500, 250)
 LOOPED = {16000: 20, 1500: 100, 250: 200}  # evaluations that are timed of the loop
 STACKED = {16000: 2000, 1500: 5000, 250: 20000}
 REPEATS = 5
+SECONDS = 600  # the whole, on two cores
+QUICK = {"dimensions": (8, 16), "repeats": 2}
 SIGMA = 0.1
 EXPECTED = {
     ("coordinate", 32, COORDINATE_SAMPLES, "vmap"): "at least 100",
@@ -94,7 +95,9 @@ def vmapped(weights: Weights, inputs: Tensor, targets: Tensor, layer: int, count
     return torch.cat([plus - minus for plus, minus in pairs]) / (2 * SIGMA)
 
 
-def coordinate(d: int, device: torch.device, floor: Callable[[float, float], float]) -> list[dict]:
+def coordinate(
+    d: int, device: torch.device, floor: Callable[[float, float], float], repeats: int
+) -> list[dict]:
     weights, inputs, targets = problem(d, COORDINATE_SAMPLES, device)
     total = 3 * d * d + d
     timed_weights = min(BRUTE_WEIGHTS, d * d)
@@ -110,7 +113,7 @@ def coordinate(d: int, device: torch.device, floor: Callable[[float, float], flo
         ),
     }
     seconds = {name: [] for name in ways}
-    for repeat in range(REPEATS + 1):
+    for repeat in range(repeats + 1):
         for name, (way, scale) in ways.items():
             if name != "factorised" and repeat not in (1, 2):
                 continue  # minutes at d = 64
@@ -168,7 +171,11 @@ def looped(weights: Weights, inputs: Tensor, targets: Tensor, evaluations: int) 
 
 
 def nes(
-    d: int, samples: int, device: torch.device, floor: Callable[[float, float], float]
+    d: int,
+    samples: int,
+    device: torch.device,
+    floor: Callable[[float, float], float],
+    repeats: int,
 ) -> list[dict]:
     weights, inputs, targets = problem(d, samples, device)
     centre, network = flatten(weights), module_of(weights)
@@ -184,7 +191,7 @@ def nes(
     }
     counts = dict.fromkeys(ways, LOOPED[samples]) | {"stacked": STACKED[samples]}
     seconds = {name: [] for name in ways}
-    for repeat in range(REPEATS + 1):
+    for repeat in range(repeats + 1):
         for name, way in ways.items():
             taken = timed(way, device) / counts[name]
             if repeat:
@@ -216,7 +223,8 @@ def row(
         "benchmark": f"gradients, {benchmark}",
         "what": f"{way}, d = {d}, {samples:,} samples, {count} thread{'s' if count > 1 else ''}",
         "value": statistics.median(rates),
-        "spread": float(np.ptp(rates)),
+        "spread": spread(rates),
+        "repeats": len(rates),
         "unit": f"{what}/s",
         "ratio": other / ours,
         "against": f"{against} ({1 / other:.4g} {what}/s)",
@@ -224,7 +232,7 @@ def row(
     }
 
 
-def run() -> list[dict]:
+def run(dimensions: tuple[int, ...] = DIMENSIONS, repeats: int = REPEATS) -> list[dict]:
     """Return one row per dimension, number of threads, way and what it is set against."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rows, given = [], torch.get_num_threads()
@@ -233,10 +241,10 @@ def run() -> list[dict]:
             torch.set_num_threads(threads)
             flops, moves = matrix_rate(device), copy_rate(device)
             floor = partial(_floor, flops, moves)
-            for d in DIMENSIONS:
-                rows += coordinate(d, device, floor) if threads == given else []
+            for d in dimensions:
+                rows += coordinate(d, device, floor, repeats) if threads == given else []
                 for samples in NES_SAMPLES:
-                    rows += nes(d, samples, device, floor)
+                    rows += nes(d, samples, device, floor, repeats)
     finally:
         torch.set_num_threads(given)
     return rows

@@ -26,6 +26,8 @@ CASES = (
     ("resnet32", 32, 3, 128, 2, 6, False),
     ("mobilenetv2", 32, 3, 128, 2, 5, True),
 )
+SECONDS = 120  # the whole, on two cores
+QUICK = {"cases": (("mlp", 28, 1, 128, 1, 20, False), ("resnet32", 32, 3, 128, 2, 2, False))}
 
 
 class Looped:
@@ -122,6 +124,7 @@ def run(cases: tuple = CASES) -> list[dict]:
                     "unit": "ms",
                     "ratio": None if way == PLAIN else statistics.median(ratios),
                     "spread": None if way == PLAIN else spread(ratios),
+                    "repeats": repeats,
                     "against": "" if way == PLAIN else f"{PLAIN}, in turn",
                     "expected": f"at most {1.02 + 0.01 * count:.2f}" if bound and count else "",
                 }

@@ -32,6 +32,8 @@ from perturb.retrieval import Reranking, evaluate
 
 QUERIES, GALLERY, DIMENSION, IDENTITIES, THREADS, REPEATS = 3_368, 15_913, 2_048, 750, 2, 3
 PLAIN_SHARE = 16
+SECONDS = 240  # the whole, on two cores
+QUICK = {"queries": 800, "gallery": 4_000, "repeats": 2, "memories": False}
 EXPECTED = {"floor": "at least 0.67", "plain": "at least 20"}
 # Not getrusage, whose largest size a child process inherits.
 _MEMORY = """
@@ -135,9 +137,14 @@ def agreement() -> float:
     return abs(evaluate(q, g, q_ids, g_ids, *cameras).mAP - theirs)
 
 
-def run() -> list[dict]:
-    """Return one row per way: seconds of an evaluation, and how many times longer it takes."""
-    arrays = drawn()
+def run(
+    queries: int = QUERIES, gallery: int = GALLERY, repeats: int = REPEATS, memories: bool = True
+) -> list[dict]:
+    """Return one row per way: seconds of an evaluation, and how many times longer it takes.
+
+    `memories` are the memory of processes that evaluate.
+    """
+    arrays = drawn(queries, gallery)
     q, g, q_ids, g_ids, q_cameras, g_cameras = arrays
     few = (q[::PLAIN_SHARE], g, q_ids[::PLAIN_SHARE], g_ids, q_cameras[::PLAIN_SHARE], g_cameras)
     ways: dict[str, tuple[Callable, tuple, float]] = {
@@ -149,7 +156,7 @@ def run() -> list[dict]:
         ways["torchreid, compiled"] = (peer, arrays, 1)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     with threadpool_limits(limits=THREADS):
-        for _ in range(REPEATS):
+        for _ in range(repeats):
             for name, (way, given, scale) in ways.items():
                 start = time.perf_counter()
                 way(*given)
@@ -158,7 +165,7 @@ def run() -> list[dict]:
         evaluate(*arrays, reranking=Reranking())
         reranked = time.perf_counter() - start
         assert np.isclose(evaluate(*few).mAP, plain(*few)[1], atol=1e-9)
-    what = f"{QUERIES:,} x {GALLERY:,}, d {DIMENSION:,}, {THREADS} threads"
+    what = f"{queries:,} x {gallery:,}, d {DIMENSION:,}, {THREADS} threads"
     ours = seconds.pop("perturb")
     rows = []
     for name, others in seconds.items():
@@ -168,12 +175,13 @@ def run() -> list[dict]:
             | {
                 "ratio": statistics.median(ratios),
                 "spread": spread(ratios),
+                "repeats": repeats,
                 "against": f"{name} ({statistics.median(others):.3g} s)",
                 "expected": EXPECTED.get(name, ""),
             }
         )
     rows.append(row(f"perturb, re-ranked, {what}", reranked, "s"))
-    for name, reranking in (("", "None"), (", re-ranked", "Reranking()")):
+    for name, reranking in (("", "None"), (", re-ranked", "Reranking()")) if memories else ():
         own, before = memory(arrays, reranking)
         words = {"against": f"inputs and imports ({before:.2f} GB)", "expected": "below 1 GB"}
         rows.append(row(f"memory of a process that evaluates{name}", own, "GB") | words)

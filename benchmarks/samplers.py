@@ -20,6 +20,8 @@ from perturb.search.points import ask, points
 from perturb.search.settings import Parameter, Stage
 
 REPEATS, TRIALS, ROUND = 20, 32, 4
+SECONDS = 120  # the whole, on two cores
+QUICK = {"repeats": 2}
 SAMPLERS = ("grid", "sobol", "halving", "tpe")
 AT = (8, 16, 32)
 RUNGS, KEEP = (1 / 9, 1 / 3), 1 / 3
@@ -194,7 +196,7 @@ def run(problems: tuple[Problem, ...] = PROBLEMS, repeats: int = REPEATS) -> lis
     """Return regrets after 8, 16 and 32 trials, set against Sobol's; draw the figure."""
     real = real_problem()
     every = {p.name: regrets(p, repeats) for p in (*problems, *([real] if real else []))}
-    draw(every, ROOT / "results" / "bench_samplers.png")
+    draw(every, ROOT / "results" / "bench_samplers.png", repeats)
     rows = []
     for name, found in every.items():
         for sampler in SAMPLERS:
@@ -208,13 +210,14 @@ def run(problems: tuple[Problem, ...] = PROBLEMS, repeats: int = REPEATS) -> lis
                         "value": float(np.median(own)),
                         "ratio": float(np.median(own) / np.median(against)),
                         "spread": float(high - low),
+                        "repeats": repeats,
                         "against": "sobol" if sampler != "sobol" else "",
                     }
                 )
     return rows
 
 
-def draw(every: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> None:
+def draw(every: Mapping[str, Mapping[str, np.ndarray]], path: Path, repeats: int) -> None:
     """Draw the median regret over trials with its quartiles, a panel a problem."""
     from perturb.figures.sheet import make_sheet
     from perturb.figures.style import line_style, save, style
@@ -223,7 +226,8 @@ def draw(every: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> None:
     with style():
         sheet = make_sheet(
             -(-len(every) // 2), 2, panel_height=2.3, legend=list(looks.items()),
-            note="Median and quartiles of 20 repeats. Halving's trials are counted in whole runs.",
+            note=f"Median and quartiles of {repeats} repeats. "
+            "Halving's trials are counted in whole runs.",
         )  # fmt: skip
         trials = np.arange(1, TRIALS + 1)
         for axes in sheet.axes.flat[len(every) :]:

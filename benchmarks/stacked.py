@@ -33,6 +33,8 @@ from perturb.train.determinism import make_deterministic
 CASE = Case("cnn", "digits", 1437, 500, 1, 15)
 EPOCHS = 3  # a turn
 SEEDS = (3, 6)
+SECONDS = 300  # the whole, on two cores
+QUICK = {"case": replace(CASE, repeats=2), "seeds": (3,)}
 WAYS = ("vmap", "grouped")
 
 
@@ -210,6 +212,7 @@ def row(what: str, way: str, rates: dict[str, list[float]], against: str) -> dic
         "unit": "epochs/s",
         "ratio": statistics.median(ratios),
         "spread": spread(ratios),
+        "repeats": len(ratios),
         "against": against,
     }
 

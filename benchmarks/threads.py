@@ -20,6 +20,8 @@ CASES = (
     (Case("cnn", "digits", 1437, 500, 1, 15), 5),
     (Case("resnet18", "cifar10", 200, 100, 1, 5), 1),
 )
+SECONDS = 120  # the whole, on two cores
+QUICK = {"cases": tuple((replace(case, repeats=2), epochs) for case, epochs in CASES)}
 
 
 def epochs_of(case: Case, epochs: int, seed: int = 0) -> Callable[[], None]:
@@ -78,6 +80,7 @@ def run(cases: tuple[tuple[Case, int], ...] = CASES) -> list[dict]:
                 "unit": "images/s",
                 "ratio": statistics.median(ratios),
                 "spread": spread(ratios),
+                "repeats": len(ratios),
                 "against": "one run of two threads",
             }
         )

@@ -21,6 +21,8 @@ PARTS = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
 CORES = 2
 TABLE = "results/tables/digits.csv"
 BOUND = 1.15
+SECONDS = 480  # the whole, on two cores
+QUICK = {"config": {"seeds": [0]}, "ways": (True,)}
 
 
 def run_workflow(folder: Path, targets: list[str], config: dict | None = None) -> dict[str, float]:
@@ -42,13 +44,18 @@ def run_workflow(folder: Path, targets: list[str], config: dict | None = None) -
     return {"wall": wall, "jobs": sum(jobs), "training": sum(epochs), "runs": len(epochs)}
 
 
-def run() -> list[dict]:
-    """Return rows for the wall time with and without forking, and for where it goes with."""
+def run(config: dict | None = None, ways: tuple[bool, ...] = (True, False)) -> list[dict]:
+    """Return rows for the wall time with and without forking, and for where it goes with.
+
+    `config` is beside the digits' own configuration; `ways` are whether jobs are forked.
+    """
     rows = []
     found = {}
-    for forked in (True, False):
+    for forked in ways:
         with tempfile.TemporaryDirectory() as folder:
-            found[forked] = run_workflow(Path(folder), [TABLE], {"fork_jobs": forked})
+            found[forked] = run_workflow(
+                Path(folder), [TABLE], {**(config or {}), "fork_jobs": forked}
+            )
         seconds = found[forked]
         ideal = seconds["training"] / CORES
         rows.append(

@@ -29,10 +29,24 @@ if command -v flock >/dev/null; then
 fi
 echo "on $(uname -n), process $$, since $(date '+%F %T')" >"$running"
 
+# Bars, or a few lines, instead of Snakemake's own output, all of which goes to its log. Who asks for
+# details gets them as Snakemake prints them.
+show=(--logger perturb --quiet host)
+for argument in "$@"; do
+    case "$argument" in
+        --) break ;;
+        -n* | -p | -q* | --dry-run | --dryrun | --quiet* | --verbose | --printshellcmds | \
+            --debug-dag | --logger*) show=() ;;
+    esac
+done
+
 status=0
-.venv/bin/snakemake "$@" || status=$?
+.venv/bin/snakemake ${show[@]+"${show[@]}"} "$@" || status=$?
+# A Snakemake that was killed leaves the cursor as its bars have it, hidden.
+[ "$status" -le 128 ] || [ ! -t 2 ] || printf '\033[?25h\n' >&2
 # The first of the logs that this run opened is Snakemake's own; a dry run opens none.
-log="$(find .snakemake/log -name '*.snakemake.log' -newer "$running" 2>/dev/null | sort | sed -n 1p)"
+mkdir -p .snakemake/log
+log="$(find .snakemake/log -name '*.snakemake.log' -newer "$running" | sort | sed -n 1p)"
 # A status above 128 is a Snakemake that was killed: the note stays, as after a killed make.
 [ "$status" -gt 128 ] || rm -f "$running"
 

@@ -1,8 +1,12 @@
 """The benchmarks' own logic, on sizes that take no time: the numbers are `make bench`."""
 
 import csv
+import importlib
+import inspect
 import math
 import multiprocessing
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +15,7 @@ import torch
 import benchmarks.__main__ as command
 from benchmarks import (
     _measuring,
+    _results,
     _workers,
     epoch,
     gpu,
@@ -152,30 +157,103 @@ def test_without_a_gpu_its_benchmark_is_left_out_and_the_table_says_so(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(command, "RESULTS", tmp_path)
     row = {"benchmark": "other", "what": "a | b", "value": 1.5, "unit": "s", "spread": 0.25}
-    modules = {"gpu": gpu, "other": SimpleNamespace(run=lambda: [row])}
+    modules = {"gpu": gpu, "other": SimpleNamespace(run=lambda: [row], SECONDS=1, QUICK={})}
     monkeypatch.setattr(command, "available", lambda: modules)
     assert command.main([]) == 0
     assert "gpu: left out, PyTorch sees no GPU" in capsys.readouterr().out
     page = (tmp_path / "bench.md").read_text()
     assert "Left out: gpu (PyTorch sees no GPU)." in page and "a \\| b" in page
-    rows = list(csv.DictReader((tmp_path / "bench.csv").open()))
-    assert rows == [dict.fromkeys(command.COLUMNS, "") | {k: str(v) for k, v in row.items()}]
+    (written,) = csv.DictReader((tmp_path / "bench.csv").open())
+    assert written["machine"] == command.machine() and written["quick"] == "False"
+    cells = {key: written[key] for key in _results.COLUMNS}
+    assert cells == dict.fromkeys(_results.COLUMNS, "") | {k: str(v) for k, v in row.items()}
+
+
+def made_up(name, seconds=7200, fails=None):
+    """A benchmark whose value counts its calls, and is negative where it is quick."""
+    calls = []
+
+    def run(sign=1):
+        if fails:
+            raise fails
+        calls.append(sign)
+        return [{"benchmark": name, "what": f"{name}'s", "value": sign * len(calls)}]
+
+    return SimpleNamespace(run=run, SECONDS=seconds, QUICK={"sign": -1})
+
+
+def values(folder):
+    rows = csv.DictReader((folder / "bench.csv").open())
+    return [(row["benchmark"], row["value"], row["quick"]) for row in rows]
 
 
 def test_a_benchmark_that_fails_takes_no_other_with_it(monkeypatch, tmp_path):
-    def failing():
-        raise RuntimeError("no luck")
-
     monkeypatch.setattr(command, "RESULTS", tmp_path)
-    row = {"benchmark": "good", "what": "x", "value": 1}
-    modules = {"bad": SimpleNamespace(run=failing), "good": SimpleNamespace(run=lambda: [row])}
+    modules = {"bad": made_up("bad", fails=RuntimeError("no luck")), "good": made_up("good")}
     monkeypatch.setattr(command, "available", lambda: modules)
     assert command.main([]) == 1
-    assert "missing below: bad" in (tmp_path / "bench.md").read_text()
-    assert "good,x,1" in (tmp_path / "bench.csv").read_text()
+    assert "Failed, and not measured anew: bad." in (tmp_path / "bench.md").read_text()
+    assert values(tmp_path) == [("good", "1", "False")]
+
+
+def test_a_stop_loses_nothing_that_was_finished(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(command, "RESULTS", tmp_path)
+    modules = {"first": made_up("first"), "second": made_up("second", fails=KeyboardInterrupt())}
+    monkeypatch.setattr(command, "available", lambda: modules)
+    assert command.main([]) == 130
+    assert values(tmp_path) == [("first", "1", "False")]
+    said = capsys.readouterr().out
+    assert "2 to run, about 240 min in all" in said
+    assert "first ... about 120 min (estimated, never timed here)" in said
+    assert "Stopped in second" in said
+    # The next call has the first one's numbers beside its own, named, and knows how long it takes.
+    modules["second"] = made_up("second")
+    assert command.main(["second"]) == 0
+    assert values(tmp_path) == [("first", "1", "False"), ("second", "1", "False")]
+    assert "from earlier calls: first of 2" in capsys.readouterr().out
+    assert command.main(["first"]) == 0
+    assert "first ... about 0 s (as it took here before)" in capsys.readouterr().out
+    assert values(tmp_path) == [("first", "2", "False"), ("second", "1", "False")]
+
+
+def test_quick_numbers_and_other_machines_stand_apart(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(command, "RESULTS", tmp_path)
+    monkeypatch.setattr(command, "available", lambda: modules)
+    modules = {"one": made_up("one")}
+    assert command.main([]) == 0
+    assert command.main([], quick=True) == 0
+    assert "one ... about 12 min (estimated, never timed here)" in capsys.readouterr().out
+    assert values(tmp_path) == [("one", "1", "False"), ("one", "-2", "True")]
+    monkeypatch.setattr(command, "machine", lambda: "another machine")
+    assert command.main([]) == 0
+    assert sorted(values(tmp_path)) == [("one", "-2", "True"), ("one", "1", "False"),
+                                        ("one", "3", "False")]  # fmt: skip
+    page = (tmp_path / "bench.md").read_text()
+    assert page.count("## another machine") == 1 and page.count("### Quick") == 1
+    (tmp_path / "bench" / next((tmp_path / "bench").iterdir()).name).write_text("{")
+    assert command.main([]) == 0  # a damaged file is no result
+
+
+def test_every_benchmark_says_how_long_it_takes_and_has_a_quick_form():
+    paths = [path for path in Path(command.__file__).parent.glob("[!_]*.py")]
+    found = 0
+    for path in paths:
+        if "\ndef run(" not in path.read_text():
+            continue
+        found += 1
+        try:
+            module = importlib.import_module(f"benchmarks.{path.stem}")
+        except ModuleNotFoundError as error:  # a peer that only `make bench` installs
+            assert error.name in ("pytorch_optimizer", "loss_landscapes"), error
+            assert re.search(r"^SECONDS = \d+ .*\nQUICK = \{", path.read_text(), re.M), path.stem
+            continue
+        assert module.SECONDS > 0 and module.QUICK, path.stem
+        inspect.signature(module.run).bind(**module.QUICK)
+    assert found == 16
 
 
 def test_spread_is_the_interquartile_range():
+    assert _measuring.spread([1]) is None
     assert _measuring.spread([1, 3]) == 2
     assert _measuring.spread(list(range(1, 12))) == 6
 

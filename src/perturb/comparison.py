@@ -6,10 +6,8 @@ figures) and has chapters, specifications, variants and published numbers for it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,8 @@ import msgspec
 from perturb import bases, code
 from perturb.analysis.parts import comparison_parts, ranking_parts
 from perturb.analysis.plan import Plan, Row
-from perturb.config import Config, spelled_out, with_base
+from perturb.comparison_entries import entries, of_other_data
+from perturb.config import Config, spelled_out
 from perturb.data import registry, variants
 from perturb.errors import PerturbError, did_you_mean
 from perturb.figures import catalogue
@@ -146,7 +145,7 @@ class Comparing:
         base = variants.base_name(dataset)
         if base == dataset or "dataset" in known.get(base, {"dataset": ""}):
             return {}
-        return _of_other_data(known[base])
+        return of_other_data(known[base])
 
     def resolve(self, config: Config, run: Run) -> TrainSettings:
         """Return what a run computes: global settings, those of its data set, its model, its name.
@@ -434,201 +433,3 @@ def _check(settings: TrainSettings, epochs: int, where: str) -> None:
             f"{where}: warmup_epochs is {settings.warmup_epochs}, and the run has {epochs} epochs. "
             "Leave at least one epoch for the cosine."
         )
-
-
-@lru_cache
-def entries(study: Comparing, config: Config) -> dict[str, dict[str, Any]]:
-    """Return the checked entry of every data set of a study, with what it is `like` filled in.
-
-    Raises PerturbError for a method that does not parse or is listed twice, for an unknown section,
-    and for a reference or a landscape of a method that is not listed.
-    """
-    known = config.section(study.name).get("datasets", {})
-    found = {dataset: _checked(study, known, dataset) for dataset in known}
-    trained: dict[tuple[str, str], str] = {}
-    for name, own in found.items():
-        for model in study.models_of(own) if "dataset" in own else {own["model"]}:
-            other = trained.setdefault((own.get("dataset", name), model), name)
-            if other != name:
-                raise PerturbError(
-                    f"config, {study.name}.datasets: '{other}' and '{name}' both train the model "
-                    f"{model} on {own.get('dataset', name)}, and a run finds its settings by these "
-                    "two. Describe the model under a further name under `models`, and use that."
-                )
-    return found
-
-
-# What is said of a method on one data set, and not taken over for another.
-_OF_ITS_DATA = frozenset(("published", "note"))
-
-
-def _of_other_data(entry: Mapping[str, Any], with_methods: bool = True) -> dict[str, Any]:
-    """Return an entry as another data set takes it over: without what is said of its own data.
-
-    Its methods, and what names one of them, are taken over together or not at all.
-    """
-    left = {"published_by", "title"}
-    left |= set() if with_methods else {"methods", "epochs", "reference", "sgd", "sgd_double"}
-    found = {key: value for key, value in entry.items() if key not in left}
-    if not with_methods and "landscape" in found:
-        found["landscape"] = {k: v for k, v in found["landscape"].items() if k != "methods"}
-    if "methods" in found:
-        found["methods"] = [
-            {key: value for key, value in row.items() if key not in _OF_ITS_DATA}
-            for row in entry["methods"]
-        ]
-    return found
-
-
-def _checked(study: Comparing, known: Mapping[str, Any], dataset: str) -> dict[str, Any]:
-    where = f"config, {study.name}.datasets.{dataset}"
-    own, base = with_base(known, dataset, f"{study.name}.datasets")
-    inherited = _of_other_data(base, with_methods="methods" not in own)
-    found = json.loads(json.dumps({**inherited, **own}))  # free to be changed
-    missing = {"model", "methods"} - set(found)
-    if missing:
-        raise PerturbError(
-            f"{where}: missing key '{sorted(missing)[0]}'. config/schema.yaml says what it means."
-        )
-    if "models" in found:
-        found["models"] = {described.canonical(k): v for k, v in found["models"].items()}
-    found["model"] = described.canonical(found["model"])
-    try:
-        names = _Names.of(study, found)
-        found["methods"] = [
-            {**row, "method": name}
-            for row, name in zip(found["methods"], names.methods, strict=True)
-        ]
-        for row in found["methods"]:
-            _check_row(study, row)
-        found.setdefault("reference", names.methods[0])
-        for key in ("reference", "sgd", "sgd_double"):
-            if key in found:
-                found[key] = names.find(key, found[key])
-        for row in found["methods"]:
-            if "reference" in row:
-                row["reference"] = names.find("reference", row["reference"])
-        drawn = found.setdefault("landscape", {})
-        asked = names.methods if drawn.get("methods") == "all" else drawn.get("methods", [])
-        if asked:
-            drawn["methods"] = [names.find("landscape method", name) for name in asked]
-        _check_epochs(study, found)
-    except PerturbError as error:
-        raise PerturbError(f"{where}: {error}") from None
-    if "epochs" in own and "methods" not in own and not names.short:
-        raise PerturbError(
-            f"{where}: epochs {own['epochs']} is not used, for every method that is taken over has "
-            "its own in its name. Leave it out, or list methods without their epochs."
-        )
-    return found
-
-
-@dataclass(frozen=True)
-class _Names:
-    """The names of an entry's methods in full, and whether any was given without its epochs."""
-
-    study: Comparing
-    epochs: int | None
-    methods: list[str]
-    short: bool
-
-    @classmethod
-    def of(cls, study: Comparing, entry: Mapping[str, Any]) -> _Names:
-        """Return those of an entry; PerturbError for one that does not parse or stands twice."""
-        given, epochs = [row["method"] for row in entry["methods"]], entry.get("epochs")
-        names = cls(study, epochs, [], False)
-        full = [names.full(name) for name in given]
-        listed = [study.format(study.parse(name)) for name in full]
-        twice = {name for name in listed if listed.count(name) > 1}
-        if twice:
-            raise PerturbError(
-                f"listed twice: {', '.join(sorted(twice))}. A run's name is its method's: remove "
-                "one, or compare its settings in a second data set entry."
-            )
-        return cls(study, epochs, full, full != given)
-
-    def full(self, name: str) -> str:
-        """Return a method's name with its epochs: its own, or else those of the chapter.
-
-        PerturbError where it does not parse, or does so in both ways.
-        """
-        readings, errors = [], []
-        candidates = (name, *(self.study.with_epochs(name, self.epochs) if self.epochs else ()))
-        for candidate in candidates:
-            try:
-                self.study.parse(candidate)
-                readings.append(candidate)
-            except PerturbError as error:
-                errors.append(str(error))
-        if len(readings) > 1 and self._is_usual(readings[1]):
-            raise PerturbError(
-                f"method '{name}' can be read as it stands, and as '{readings[1]}' with epochs "
-                f"{self.epochs}. Write '{self.study.format(self.study.parse(readings[0]))}' or "
-                f"'{readings[1]}'."
-            )
-        if not readings:
-            # Where all but the epochs is there, what is wrong with them is the news.
-            ends_in_number = name.rpartition("_")[2].isdigit()
-            lacks_epochs = "the number of epochs" in errors[0] or not ends_in_number
-            raise PerturbError(errors[-1] if lacks_epochs else errors[0])
-        return readings[0]
-
-    def _is_usual(self, name: str) -> bool:
-        """Whether a name's parts stand as in its one spelling, or glued: `asam_0.5_9_5` is none."""
-        return name.count("_") <= self.study.format(self.study.parse(name)).count("_")
-
-    def find(self, key: str, name: str) -> str:
-        """Return a listed method as its row has it, however it is spelled; PerturbError if none."""
-        try:
-            wanted = self.study.parse(self.full(name))
-        except PerturbError as error:
-            raise PerturbError(f"{key}: {error}") from None
-        for method in self.methods:
-            if self.study.parse(method) == wanted:
-                return method
-        raise PerturbError(
-            f"{key} '{name}' is not among its methods; list it there or change "
-            f"the {key}.{did_you_mean(name, self.methods)}"
-        )
-
-
-# What a row may not set for itself: the table would compare what is not one thing.
-_OF_THE_TABLE = ("protocol", "limit")
-
-
-def _check_row(study: Comparing, row: Mapping[str, Any]) -> None:
-    """Raise PerturbError for an unknown section, and for values that cannot be meant."""
-    method = row["method"]
-    if row.get("section", study.sections[0]) not in study.sections:
-        raise PerturbError(
-            f"'{row['section']}' is no section of study {study.name}."
-            f"{did_you_mean(row['section'], study.sections)}"
-        )
-    for key in _OF_THE_TABLE:
-        if key in row.get("train", {}):
-            raise PerturbError(
-                f"method '{method}', train: {key} is one for all methods of a table. Set it under "
-                "the data set's train."
-            )
-    published, percent = row.get("published"), study.measure.unit == "%"
-    if published is not None and percent and not 0 <= published <= 1:
-        raise PerturbError(
-            f"method '{method}': published {published:g} is no fraction of 1. Write "
-            f"{published / 100:g} for {published:g} %."
-        )
-
-
-def _check_epochs(study: Comparing, entry: Mapping[str, Any]) -> None:
-    """Raise PerturbError where `sgd`, `sgd_double` or a landscape cannot be what it is called."""
-    epochs = {row["method"]: study.epochs(study.parse(row["method"])) for row in entry["methods"]}
-    wanted = epochs[entry["reference"]]
-    for key, times, words in (
-        ("sgd", 1, "SGD at the reference's epochs"),
-        ("sgd_double", 2, "SGD at twice the reference's epochs"),
-    ):
-        method = entry.get(key)
-        if method and epochs[method] != times * wanted:
-            raise PerturbError(
-                f"{key} is {words}: {entry['reference']} has {wanted}, so it is a method of "
-                f"{times * wanted}, not '{method}'."
-            )

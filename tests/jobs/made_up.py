@@ -32,3 +32,27 @@ def bytes_of(folder):
         for path in sorted(folder.rglob("[!.]*"))
         if path.is_file()
     }
+
+
+def flip(path, draw):
+    content = bytearray(path.read_bytes())
+    content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    path.write_bytes(content)
+
+
+def record(**more):
+    return {
+        "study": "rts",
+        "dataset": "digits",
+        "model": "cnn",
+        "method": "sgd_2",
+        "seed": 0,
+        "scale": "full",
+        "specification": {"momentum": 0.9, "base": "sgd", "betas": (0.9, 0.999)},
+        "device": "cpu",
+        "threads": 1,
+        "versions": {"torch": "2", "perturb": "1"},
+        "partial_data": False,
+        "sha256": {"data": "d", "split": "s", "initial_weights": "i"},
+        "code": {"perturb.train.run": "1"},
+    } | more

@@ -1,6 +1,5 @@
 """The store: whole or absent, checked, shared; what is kept is what is put back."""
 
-import json
 import os
 import random
 import shutil
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from perturb import studies
 from perturb.config import Config
 from perturb.files import read_json, write_json
 from perturb.jobs import store as stores
@@ -26,26 +24,15 @@ from perturb.jobs.store import (
     put_back,
     store_folder,
 )
-from perturb.jobs.store_commands import main
 from perturb.runs import made_from, names_of
 from perturb.verify.found import Verification
 from perturb.verify.records import check_store
 
-from .made_up import NAMES, bytes_of, fingerprint, make_run
+from .made_up import NAMES, bytes_of, fingerprint, flip, make_run, record
 
 # Enough for a usual run; PERTURB_CORRUPTIONS=200 and PERTURB_KILLS=30 by hand.
 CORRUPTIONS = int(os.environ.get("PERTURB_CORRUPTIONS", "40"))
 KILLS = int(os.environ.get("PERTURB_KILLS", "4"))
-
-
-@pytest.fixture
-def results(tmp_path):
-    return tmp_path / "results"
-
-
-@pytest.fixture
-def store(tmp_path, results):
-    return Store(tmp_path / "store", results, "abc123")
 
 
 def mounted(folder, *options):
@@ -136,12 +123,6 @@ def test_an_output_that_was_edited_in_place_is_not_put_back(store, results, caps
     assert "damaged: epochs.csv has" in said
     assert "set aside" in said
     assert len(list((store.folder / DAMAGED).iterdir())) == 1
-
-
-def flip(path, draw):
-    content = bytearray(path.read_bytes())
-    content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
-    path.write_bytes(content)
 
 
 def truncate(path, draw):
@@ -331,24 +312,6 @@ def test_killed_while_many_write_and_read_nothing_half_written_is_found(root, tm
     assert not (store.folder / DAMAGED).exists()
 
 
-def record(**more):
-    return {
-        "study": "rts",
-        "dataset": "digits",
-        "model": "cnn",
-        "method": "sgd_2",
-        "seed": 0,
-        "scale": "full",
-        "specification": {"momentum": 0.9, "base": "sgd", "betas": (0.9, 0.999)},
-        "device": "cpu",
-        "threads": 1,
-        "versions": {"torch": "2", "perturb": "1"},
-        "partial_data": False,
-        "sha256": {"data": "d", "split": "s", "initial_weights": "i"},
-        "code": {"perturb.train.run": "1"},
-    } | more
-
-
 NEUTRAL = {"base": "sgd", "betas": [0.9, 0.999]}
 
 
@@ -407,106 +370,3 @@ def test_the_configuration_names_it(raw_config, root):
         assert store_folder(config, results) == folder
     del raw_config["store"]
     assert store_folder(Config(raw_config, root / "config" / "schema.yaml"), results)
-
-
-@pytest.fixture
-def three(store, results):
-    """A store of three runs, of two codes; the first was last used 40 days ago."""
-    for number, code in ((0, "1"), (1, "1"), (2, "2")):
-        made = fingerprint(number, code={"perturb.optim.rules.sgd": code})
-        store.keep(made, make_run(results, number), NAMES)
-    old = next(entry for entry in store.entries() if entry.made_from["seed"] == 0)
-    os.utime(old.path, (time.time() - 40 * 86400,) * 2)
-    return store
-
-
-def command(store, *arguments):
-    main([arguments[0], "--store", str(store.folder), *map(str, arguments[1:])])
-
-
-def test_it_is_listed_and_sized(three, results, capsys):
-    command(three, "list")
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 5
-    assert lines[-1].startswith("3 kept, ")
-    assert "abc123" in lines[1]
-    shutil.rmtree(results / "runs/digits/cnn/sgd_2/seed0")
-    command(three, "size")
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.endswith("3 run")
-    assert second.startswith("90.6 kB, of which 30.2 kB are in no results folder")
-
-
-def test_it_is_cleaned_only_by_what_is_said_and_only_with_yes(three, capsys):
-    with pytest.raises(SystemExit, match="say what to remove"):
-        command(three, "clean", "--yes")
-    command(three, "clean", "--older-than", 30)
-    assert "Nothing was removed" in capsys.readouterr().out
-    assert len(three.paths()) == 3
-    command(three, "clean", "--older-than", 30, "--yes")
-    assert sorted(entry.made_from["seed"] for entry in three.entries()) == [1, 2]
-    (code,) = {entry.code for entry in three.entries() if entry.made_from["seed"] == 2}
-    command(three, "clean", "--code", code[:12], "--yes")
-    assert [entry.made_from["seed"] for entry in three.entries()] == [1]
-    assert not list((three.folder / NEW).iterdir())
-
-
-def test_what_no_configuration_asks_for_is_cleaned(store, results, raw_config, root, capsys):
-    config = Config(raw_config, root / "config" / "schema.yaml")
-    run = studies.chapter(config, "digits").runs[0]
-    asked = studies.specification(config, run)
-    named = {name: getattr(run, name) for name in ("dataset", "model", "method", "seed")}
-    now = json.loads(json.dumps(asked.settings()))
-    other = now | {"learning_rate": 7.0}
-    for number, settings in enumerate((now, other)):
-        made = fingerprint(**named | {"seed": run.seed})
-        neutral = type(asked).NEUTRAL
-        made["specification"] = made_from(record(specification=settings), neutral)["specification"]
-        store.keep(made, make_run(results, number), NAMES)
-    command(store, "clean", "--not-asked", "--yes")
-    (left,) = store.entries()
-    assert left.made_from["specification"]["learning_rate"] == now["learning_rate"]
-
-
-def test_what_is_restored_are_the_runs_of_one_code_under_another_folder(
-    three, results, tmp_path, capsys
-):
-    code = next(entry.code for entry in three.entries() if entry.made_from["seed"] == 1)
-    before = bytes_of(results / "runs")
-    command(three, "restore", "--code", code[:10], "--to", tmp_path / "old")
-    found = bytes_of(tmp_path / "old/runs")
-    assert found == {k: v for k, v in before.items() if "seed2" not in k}
-    with pytest.raises(SystemExit, match="is there already"):
-        command(three, "restore", "--code", code[:10], "--to", tmp_path / "old")
-    with pytest.raises(SystemExit, match="nothing of that kind"):
-        command(three, "restore", "--code", "f00", "--to", tmp_path / "none")
-    for entry in three.entries():
-        flip(entry.path / "epochs.csv", random.Random(0))
-    with pytest.raises(SystemExit, match="damaged"):
-        command(three, "restore", "--to", tmp_path / "damaged")
-
-
-def test_a_folder_that_is_no_store_is_said(tmp_path):
-    with pytest.raises(SystemExit, match="no store"):
-        main(["list", "--store", str(tmp_path / "none")])
-
-
-def test_what_a_killed_process_left_is_removed_a_day_later(three, capsys):
-    old, new = three.folder / NEW / "old", three.folder / NEW / "new"
-    for folder in (old, new):
-        folder.mkdir()
-        (folder / "last.safetensors").write_bytes(b"half")
-    os.utime(old, (1, 1))
-    command(three, "clean", "--older-than", 365, "--yes")
-    assert not old.exists()
-    assert new.exists()
-    assert len(three.paths()) == 3
-
-
-def test_a_place_of_the_same_name_is_another_s_and_stays(store, results):
-    folder = make_run(results)
-    assert store.keep(fingerprint(), folder, NAMES)
-    first = Path(store.entry_folder(fingerprint()), ENTRY).read_bytes()
-    (folder / "timing.csv").write_text("epoch,seconds\n0,9\n")
-    assert store.keep(fingerprint(), folder, NAMES)
-    assert Path(store.entry_folder(fingerprint()), ENTRY).read_bytes() == first

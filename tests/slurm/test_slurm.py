@@ -33,6 +33,7 @@ def test_a_study_has_the_same_bytes_as_on_this_machine(of_local_run, slurm_check
     before = len(cluster.jobs())
     assert slurm_checkout.run("--", *RESULTS) == 0, slurm_checkout.said()
     assert hashes(slurm_checkout.results) == of_local_run
+    assert "never awaited" not in slurm_checkout.said()
     # Training and landscapes are handed to SLURM, nothing else.
     assert len(cluster.jobs()) - before == 4
 

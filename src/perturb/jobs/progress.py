@@ -9,11 +9,14 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from perturb.errors import PerturbError
 from perturb.files import open_in_folder
+from perturb.jobs.signals import interrupted_by_sigterm
 
 PUT_BACK = "put back"  # how a run ended that was not made but found in the store
 
@@ -54,3 +57,24 @@ class Progress:
                 if file.read(1) != b"\n":  # a killed process left half a line
                     line = b"\n" + line
             file.write(line)
+
+
+@contextmanager
+def ends_said(progress: Progress, next_start: Callable[[], str]) -> Iterator[None]:
+    """Say in a run's progress how it ended where this block does not reach its end.
+
+    After a signal, `next_start` saves what there is and says where the next start goes on; the
+    signal becomes a PerturbError with that message.
+    """
+    with interrupted_by_sigterm():
+        try:
+            yield
+        except KeyboardInterrupt as interrupt:
+            on = next_start()
+            message = f"stopped by {interrupt or 'an interrupt'}; the next start {on}."
+            progress.end("stopped", message)
+            raise PerturbError(message) from None
+        except Exception as error:
+            with suppress(OSError):
+                progress.end("failed", str(error))
+            raise

@@ -28,6 +28,7 @@ CURVE_WIDTH = 16
 # A run is stalled when nothing came for this many of its median epochs, and never sooner than a
 # minute; before its first epoch has ended nobody knows how long one takes.
 STALLED_EPOCHS, STALLED_SECONDS, FIRST_EPOCH_SECONDS = 10, 60, 1800
+CLOCKS_SECONDS = 5  # that two machines' clocks may differ by
 ORDER = ("running", "stalled", "stopped", "failed", "diverged", "done")
 SUFFIX = ".progress.jsonl"
 
@@ -95,6 +96,25 @@ def _run(results: Path, logs: Path, name: str, now: float) -> Run:
     if not start:  # it failed, or works, before its training began
         message = _message(log)
         return Run(name, "failed" if message else "running", note=message)
+    return _going(name, epochs, start, known, now)
+
+
+def running(name: str, log: Path, since: float, now: float) -> Run | None:
+    """Return the run of a job that is known to run since then, by its log's name.
+
+    None where the job trains nothing, or has not begun to.
+    """
+    epochs, start, end = read(log.with_suffix(SUFFIX))
+    if end or start.get("time", 0.0) < since - CLOCKS_SECONDS:
+        return None
+    known = {"of": start["of"], "epochs": len(epochs), **_curve(epochs)}
+    return _going(name, epochs, start, known, now)
+
+
+def _going(
+    name: str, epochs: list[bytes], start: dict[str, Any], known: dict[str, Any], now: float
+) -> Run:
+    """Return a run that has begun and not ended: running or stalled, and the time left."""
     recent = [json.loads(line) for line in epochs[-20:]]
     quiet = now - max(start["time"], recent[-1]["time"] if recent else 0)
     if not recent:

@@ -12,11 +12,10 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import partial
 from importlib import import_module
-from numbers import Real
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -25,9 +24,10 @@ from torch.linalg import vector_norm
 from perturb import bases
 from perturb.errors import PerturbError
 from perturb.methods import Method
-from perturb.optim import checkpoints
-from perturb.optim.flat import FlatWeights, Part
-from perturb.optim.remembering import changed, snapshot
+from perturb.optim import checkpoints, checks
+from perturb.optim.flat import FlatWeights
+from perturb.optim.interfaces import Base, Term
+from perturb.optim.remembering import NOT_COPIED, of_rule, refuse_forgotten, snapshot
 from perturb.optim.scaling import Overflow, Unscaler
 from perturb.optim.second_pass import Surroundings
 from perturb.optim.timing import Epoch, trigger
@@ -50,31 +50,6 @@ def of_length(
     norm = vector_norm(vector) if norm is None else norm
     divisor = (norm if norm.is_cuda else norm.item()) + EPSILON
     return torch.mul(vector, length / divisor, out=out)
-
-
-class Term(Protocol):
-    """A part of the loss that depends on the weights alone, known by its gradient."""
-
-    def add(self, gradient: Tensor, weights: Tensor) -> None:
-        """Add its gradient at `weights` [n] to `gradient` [n], in place.
-
-        Once for each batch gradient: at w, and at w + e where the rule looks there.
-        """
-
-
-class Base(Protocol):
-    """A base optimiser: a file of `perturb/optim/bases/`.
-
-    Attributes:
-        VECTORS: names of what it remembers of each weight, vectors [k] of zeros at first.
-        COUNTERS: names of what it counts for each tensor, 0-d, 0 at first.
-    """
-
-    VECTORS: tuple[str, ...]
-    COUNTERS: tuple[str, ...]
-
-    def descend(self, part: Part, direction: Tensor) -> None:
-        """Step the part's weights and state in place; `direction` u [k] is not to be changed."""
 
 
 class PerturbedOptimizer(torch.optim.Optimizer):
@@ -148,8 +123,8 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         lean: bool = False,
         **options: Any,
     ) -> None:
-        _check_choice("schedule_clock", schedule_clock, ("epoch", "lagged"))
-        _check_choice("learning_rate_schedule", learning_rate_schedule, ("cosine", "constant"))
+        checks.choice("schedule_clock", schedule_clock, ("epoch", "lagged"))
+        checks.choice("learning_rate_schedule", learning_rate_schedule, ("cosine", "constant"))
         self.base = base
         settings = bases.complete(base, {"momentum": momentum, **options})
         self._base = _base_module(base)
@@ -195,7 +170,7 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         """
         self._check_epoch(epoch)
         if self.learning_rate_schedule == "cosine":
-            self._refuse_second_schedule()
+            checks.no_second_schedule(self.param_groups, self._annealed)
         self.epoch = epoch
         if self.learning_rate_schedule == "cosine":
             for group in self.param_groups:
@@ -362,7 +337,7 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         if isinstance(param_group, Mapping):  # else PyTorch says what it must be
             bases.check_belongs(self.base, param_group)
             bases.check(self.base, {**self.defaults, **param_group})
-            self._check_of_rule(param_group)
+            checks.group(self.method, param_group)
         _plain(torch.optim.Optimizer.add_param_group)(self, param_group)
         group = self.param_groups[-1]
         for tensor in group["params"]:
@@ -380,7 +355,7 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         In `state` there are tensors only. Raises PerturbError where steps set or changed an
         attribute of the rule that would not come back with it.
         """
-        self._refuse_forgotten()
+        refuse_forgotten(self, self._at_first, PerturbedOptimizer)
         extra = self._of_remembered() | self._kind()
         extra["norms"] = [norm.item() for norm in self._norms]
         extra["history"] = copy.deepcopy(self.trigger.history) if self.trigger else None
@@ -415,7 +390,7 @@ class PerturbedOptimizer(torch.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what `copy.deepcopy` and `pickle` take along; hooks stay behind, as in PyTorch."""
-        return {name: value for name, value in vars(self).items() if name not in _NOT_COPIED}
+        return {name: value for name, value in vars(self).items() if name not in NOT_COPIED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Go on from what `__getstate__` returned: the copy's steps are the original's."""
@@ -444,36 +419,6 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         kind = timing.kind if timing else None
         return {"base": self.base, "rule": self.method.rule, "timing": kind}
 
-    def _check_of_rule(self, group: Mapping[str, Any]) -> None:
-        """Raise PerturbError where a group sets a parameter of the rule that is one for all."""
-        own = self.method.parameters
-        for name in group.keys() & {*own, "rho", "radius", "scale"}:
-            if name != "rho" or "rho" not in own:
-                raise PerturbError(
-                    f"optimiser: a group sets {name}, which '{self.method.rule}' has once for all "
-                    "groups: it is in the method's name. Leave it out of the group; of the rules "
-                    "sam, asam, looksam and aesam a group may set its own rho."
-                )
-            value = group[name]
-            if not isinstance(value, Real) or not 0 <= value < math.inf:
-                raise PerturbError(
-                    f"optimiser: a group's rho is {value}; it must be finite and not negative."
-                )
-
-    def _refuse_second_schedule(self) -> None:
-        """Raise PerturbError where a learning rate is not what the last `set_epoch` made it."""
-        for number, (group, ours) in enumerate(
-            zip(self.param_groups, self._annealed, strict=False)
-        ):
-            if group["lr"] != ours:
-                raise PerturbError(
-                    f"optimiser: the learning rate of group {number} is {group['lr']:g}, but "
-                    f"set_epoch had made it {ours:g}: a scheduler, or a line of yours, sets it "
-                    "too, and one would undo the other. Build the optimiser with "
-                    "learning_rate_schedule='constant' to leave the rate to that, or do without "
-                    "it; the cosine starts from each group's 'peak_lr'."
-                )
-
     def _devices(self) -> set[torch.device]:
         return {tensor.device for group in self.param_groups for tensor in group["params"]}
 
@@ -490,52 +435,6 @@ class PerturbedOptimizer(torch.optim.Optimizer):
     def _of_remembered(self) -> dict[str, Any]:
         return {name: _copied(getattr(self, name)) for name in self._remembered()}
 
-    def _refuse_forgotten(self) -> None:
-        """Raise PerturbError where the rule keeps what its state does not hold.
-
-        That is what steps set or changed since the first, but for what `set_epoch` sets anew.
-        """
-        if self._at_first is None:  # no step yet
-            return
-        forgotten = changed(self._at_first, self._of_rule())
-        if not forgotten:
-            return
-        again = object.__new__(type(self))
-        groups = [dict(group) for group in self.param_groups]
-        again.__dict__ |= vars(self) | {"param_groups": groups, "_annealed": []}
-        for name in forgotten:
-            again.__dict__.pop(name, None)
-        with suppress(AttributeError):  # it reads what it does not set
-            again.set_epoch(self.epoch)
-        derived = vars(again)
-        forgotten = [
-            name
-            for name in forgotten
-            if name not in derived
-            or changed({name: snapshot(derived[name])}, {name: getattr(self, name)})
-        ]
-        if forgotten:
-            names, rule = ", ".join(forgotten), self.method.rule
-            raise PerturbError(
-                f"optimiser: the rule '{rule}' keeps {names} as an attribute, which its state does "
-                "not hold: a run that was cut off would go on without it. Name numbers and tensors "
-                "in `_remembered()`, or keep a tensor of each weight's shape in "
-                f"`self.state[weight]`; src/perturb/optim/rules/looksam.py does both."
-            )
-
-    def _of_rule(self) -> dict[str, Any]:
-        """Return the attributes that are the rule's own and not among what it remembers."""
-        kept = {*self._remembered(), *_OWN}
-        found = {
-            name: value
-            for kind in reversed(type(self).__mro__)
-            if issubclass(kind, PerturbedOptimizer) and kind is not PerturbedOptimizer
-            for name, value in vars(kind).items()
-            if not name.startswith("__") and not callable(value) and not hasattr(value, "__get__")
-        }
-        found |= vars(self)
-        return {name: value for name, value in found.items() if name not in kept}
-
     def _flattened(self, tensors: list[Tensor]) -> FlatWeights:
         if self._at_first is None:  # the first step is about to be made
             if self.method.timing and not self._told_epoch:
@@ -544,7 +443,8 @@ class PerturbedOptimizer(torch.optim.Optimizer):
                     "each epoch begins, or it stays its base optimiser alone.",
                     stacklevel=4,
                 )
-            self._at_first = {name: snapshot(value) for name, value in self._of_rule().items()}
+            own = of_rule(self, PerturbedOptimizer)
+            self._at_first = {name: snapshot(value) for name, value in own.items()}
         if self.flat is not None and self.flat.gradients is not None:
             self.flat.gradients.release()
         kept = self._base.VECTORS, self._base.COUNTERS
@@ -576,26 +476,6 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         return gradient
 
 
-# Attributes of an optimiser without a rule: PyTorch's, and those that `__init__` above gives it.
-# `step` and `_opt_called` are set by PyTorch's schedulers of learning rates.
-_HOOKED = ("step", "state_dict", "load_state_dict")
-_OF_PYTORCH = frozenset(
-    {
-        "_zero_grad_profile_name",
-        "_warned_capturable_if_run_uncaptured",
-        *(f"_optimizer_{what}_{when}_hooks" for what in _HOOKED for when in ("pre", "post")),
-        *("step", "_opt_called", "grad_scale", "found_inf"),
-    }
-)
-_NOT_COPIED = _OF_PYTORCH | {"_base", "flat", "_at_first", "_surroundings", "_unscaler"}
-_OWN = _NOT_COPIED | {
-    *("defaults", "param_groups", "state", "base", "method", "schedule_clock", "bn_second_pass"),
-    *("learning_rate_schedule", "_model", "_annealed", "trigger", "trigger_epoch", "terms"),
-    *("gradient_evaluations", "gradient_norm", "perturbation_norm", "_norms"),
-    *("epoch", "radius", "scale", "lean", "_ended_at", "_told_epoch"),
-}
-
-
 def _base_module(base: str) -> Base:
     return cast(Base, import_module(f"perturb.optim.bases.{base}"))
 
@@ -610,8 +490,3 @@ def _copied(value: Any, device: torch.device | None = None) -> Any:
 def _plain(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return it without its decorator, which imports torch's compiler: 1.5 s of no use here."""
     return inspect.unwrap(method)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise PerturbError(f"optimiser: {name} is '{value}'; choose from {', '.join(choices)}.")

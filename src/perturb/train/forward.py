@@ -53,11 +53,13 @@ def forward_of(
 
 def _compiled(model: nn.Module) -> Forward:
     # The whole net or an error: where the compiler gives up, it would go on without it in silence.
-    compiled = torch.compile(model, dynamic=False, fullgraph=True, recompile_limit=_GRAPHS)
+    compiled = torch.compile(model, dynamic=False, fullgraph=True)
 
     def forward(inputs: Tensor) -> Tensor:
         try:
-            return compiled(inputs)
+            # Not as an argument of torch.compile, which PyTorch 2.11 does not have.
+            with torch._dynamo.config.patch(recompile_limit=_GRAPHS):
+                return compiled(inputs)
         except torch._dynamo.exc.TorchDynamoException as error:
             reason = str(error).strip().splitlines()[0]
             raise PerturbError(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,8 @@ import torch
 from perturb import code, runs, studies
 from perturb.data import load
 from perturb.data.prepared import read_manifest
-from perturb.errors import PerturbError
 from perturb.files import sha256_file, write_json, write_npz, write_text
-from perturb.jobs.progress import Progress
-from perturb.jobs.signals import interrupted_by_sigterm
+from perturb.jobs.progress import Progress, ends_said
 from perturb.jobs.store import Store, put_back
 from perturb.models.weights import load_weights, save_weights, sha256_weights
 from perturb.runs import RunFiles
@@ -140,7 +137,12 @@ def run_learner(
     fingerprint = runs.deciding(record) | {"code": modules}
     folder = StateFolder(files.state_folder, fingerprint, save_seconds)
     progress = Progress(files.progress, 0)
-    with folder.locked(), _reporting(folder, progress):
+
+    def next_start() -> str:
+        epochs = folder.save()
+        return f"goes on after epoch {epochs} of {progress.epochs}" if epochs else "begins anew"
+
+    with folder.locked(), ends_said(progress, next_start):
         if pause is None and put_back(store, made_from, files.folder, progress):
             folder.leave()
             return
@@ -205,24 +207,6 @@ def _resumed(folder: StateFolder, learner: Learner) -> State | None:
         learner.load_state_dict(before.learner)
         print(f"goes on after epoch {before.epochs} of {learner.epochs}", file=sys.stderr)
     return before
-
-
-@contextmanager
-def _reporting(folder: StateFolder, progress: Progress) -> Iterator[None]:
-    """Save the state of a run that a signal stops; say in its progress how it ended otherwise."""
-    with interrupted_by_sigterm():
-        try:
-            yield
-        except KeyboardInterrupt as interrupt:
-            epochs = folder.save()
-            on = f"goes on after epoch {epochs} of {progress.epochs}" if epochs else "begins anew"
-            message = f"stopped by {interrupt or 'an interrupt'}; the next start {on}."
-            progress.end("stopped", message)
-            raise PerturbError(message) from None
-        except Exception as error:
-            with suppress(OSError):
-                progress.end("failed", str(error))
-            raise
 
 
 def _print_progress(epoch: int, epochs: int, told: Mapping[str, float]) -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 
 from perturb import code, runs, studies
-from perturb.errors import PerturbError
 from perturb.files import sha256_file, write_text
 from perturb.gradients.kept import Kept
-from perturb.jobs.progress import Progress
-from perturb.jobs.signals import interrupted_by_sigterm
+from perturb.jobs.progress import Progress, ends_said
 from perturb.jobs.store import Store, put_back
 from perturb.runs import TIMING, RunFiles, deciding
 from perturb.studies.gradients import toy
@@ -46,7 +42,11 @@ def run(
     made_from = runs.made_from(record | {"code": modules}, type(specification).NEUTRAL)
     kept = Kept(files.state_folder, deciding(record) | {"code": modules})
     progress = Progress(files.progress, toy.count(specification))
-    with _reporting(kept, progress):
+
+    def next_start() -> str:
+        return f"goes on after {kept.count} estimates" if kept.count else "begins anew"
+
+    with ends_said(progress, next_start):
         if put_back(store, made_from, files.folder, progress):
             return
         progress.start(0)
@@ -95,20 +95,3 @@ def where(device: torch.device, threads: int) -> dict[str, Any]:
         "reproducible": "bit-identical on this kind of device with these versions and threads; "
         "elsewhere equal within rounding",
     }
-
-
-@contextmanager
-def _reporting(kept: Kept, progress: Progress) -> Iterator[None]:
-    """Say in a toy's progress how it ended where it did not reach its end."""
-    with interrupted_by_sigterm():
-        try:
-            yield
-        except KeyboardInterrupt as interrupt:
-            on = f"goes on after {kept.count} estimates" if kept.count else "begins anew"
-            message = f"stopped by {interrupt or 'an interrupt'}; the next start {on}."
-            progress.end("stopped", message)
-            raise PerturbError(message) from None
-        except Exception as error:
-            with suppress(OSError):
-                progress.end("failed", str(error))
-            raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from perturb.analysis.plan import Plan
 from perturb.analysis.statistics import Summary, summarise
 from perturb.analysis.table import Cell, Column, Group, Table
 from perturb.ensembles.barrier import barrier
-from perturb.studies.minima import law
+from perturb.studies.minima import cells, law
 from perturb.studies.minima.chapters import INDEPENDENT, describe
 from perturb.studies.minima.names import parse
 from perturb.studies.minima.reading import Left, collect, left_by, measured, of_method
@@ -24,7 +24,6 @@ from perturb.studies.minima.verdict import KINDS, Evidence
 
 Settings = Mapping[str, Any]
 Inputs = Mapping[str, Sequence[Path]]
-SMOKE = "Smoke run, not a result of the study."
 SETTLED = 0.05  # a run has settled where D changed by less than this share in its last quarter
 
 
@@ -34,10 +33,10 @@ def compared(settings: Settings, inputs: Inputs, results: Path) -> Table:
     runs = collect(inputs["records"])
     table = display.table_of(tables.build(plan, runs), provenance.of_table(plan, runs, results))
     left = left_by(inputs["records"])
-    reached = {row.method: summarise(_last(of_method(left, row.method))) for row in plan.rows}
+    reached = {row.method: summarise(cells.last(of_method(left, row.method))) for row in plan.rows}
     order = iter(table.frame["method"])
     groups = [
-        Group(group.heading, [[*row, _spread(reached[next(order)], 1)] for row in group.rows])
+        Group(group.heading, [[*row, cells.spread(reached[next(order)], 1)] for row in group.rows])
         for group in table.groups
     ]
     frame = table.frame.assign(
@@ -55,14 +54,14 @@ def compared(settings: Settings, inputs: Inputs, results: Path) -> Table:
         frame=frame,
         columns=[*table.columns, Column("D")],
         groups=groups,
-        caption=_marked(settings, table.caption + text),
+        caption=cells.marked(settings, table.caption + text),
     )
 
 
 def law_table(settings: Settings, inputs: Inputs, results: Path) -> Table:
     """Return predicted and measured distances of a grid of strengths and widths."""
     plan, left = Plan.of(settings["plan"]), left_by(inputs["records"])
-    base = summarise(_last(of_method(left, plan.reference)))
+    base = summarise(cells.last(of_method(left, plan.reference)))
     rows = [
         law_row(row.method, of_method(left, row.method), base.mean)
         for row in plan.rows
@@ -77,10 +76,10 @@ def law_table(settings: Settings, inputs: Inputs, results: Path) -> Table:
         "from the plain run's own drift over the same epochs, D_base"
         f"{'' if base.mean is None else f' = {base.mean:.4g}'}. Nothing is gated on it. Mean "
         f"error of the law over {len(settled)} settled points (D within {100 * SETTLED:.0f} % of "
-        f"its last over the last quarter): {_percent(error.mean())}; of D_base + pole: "
-        f"{_percent(rough.mean())} (thesis's 27 points: 7.6 % and 16.8 %). Epochs to 90 %: from "
-        "the checkpoint on. E-fold: epochs in which a small distance grows by e; never: weight "
-        "decay is as strong as the push everywhere."
+        f"its last over the last quarter): {cells.percent(error.mean())}; of D_base + pole: "
+        f"{cells.percent(rough.mean())} (thesis's 27 points: 7.6 % and 16.8 %). Epochs to 90 %: "
+        "from the checkpoint on. E-fold: epochs in which a small distance grows by e; never: "
+        "weight decay is as strong as the push everywhere."
     )
     columns = (
         Column("Method", "code", width=44),
@@ -101,7 +100,7 @@ def law_table(settings: Settings, inputs: Inputs, results: Path) -> Table:
         frame=frame,
         columns=columns,
         groups=[Group("", [_law_cells(row) for row in rows])],
-        caption=_marked(settings, text),
+        caption=cells.marked(settings, text),
         provenance=traced(inputs["records"], results),
     )
 
@@ -110,7 +109,7 @@ def law_row(method: str, runs: Sequence[Left], base: float | None) -> dict[str, 
     """Return a row of the law's table; numbers that are not known are None."""
     values = parse(method).values
     given = (values["strength"], values["width"], values["decay"], values["kernel"])
-    found = summarise(_last(runs))
+    found = summarise(cells.last(runs))
     predicted = law.distance(base, *given) if base else None
     simple = law.simple_distance(base, *given) if base else None
     steps = law.escape_steps(*given[:3], values["lr"], values["momentum"])
@@ -126,10 +125,10 @@ def law_row(method: str, runs: Sequence[Left], base: float | None) -> dict[str, 
         "distance_ci95_high": found.high,
         "distance_of_plain_run": base,
         "predicted_distance": predicted,
-        "relative_error": _off(predicted, found.mean),
+        "relative_error": cells.off(predicted, found.mean),
         "simple_prediction": simple,
-        "relative_error_of_simple_law": _off(simple, found.mean),
-        "epochs_to_90_percent": _mean([epochs_to(run, 0.9) for run in runs]),
+        "relative_error_of_simple_law": cells.off(simple, found.mean),
+        "epochs_to_90_percent": cells.mean([epochs_to(run, 0.9) for run in runs]),
         "escape_steps": steps,
         "escape_epochs": steps / runs[0].steps if steps and runs else None,
         "settled": bool(runs) and all(map(settled, runs)),
@@ -143,11 +142,11 @@ def _law_cells(row: Mapping[str, Any]) -> list[Cell]:
         Cell(row["kernel"]),
         Cell(f"{row['strength']:g}"),
         Cell(f"{row['width']:g}"),
-        _spread(Summary(row["seeds"], row["distance_mean"], row["distance_sd"]), 1),
-        Cell(_number(row["predicted_distance"], 1)),
-        Cell("" if error is None else _minus(f"{100 * error:+.1f}")),
-        Cell(_number(row["simple_prediction"], 1)),
-        Cell(_number(row["epochs_to_90_percent"], 1)),
+        cells.spread(Summary(row["seeds"], row["distance_mean"], row["distance_sd"]), 1),
+        Cell(cells.number(row["predicted_distance"], 1)),
+        Cell("" if error is None else cells.minus(f"{100 * error:+.1f}")),
+        Cell(cells.number(row["simple_prediction"], 1)),
+        Cell(cells.number(row["epochs_to_90_percent"], 1)),
         Cell(
             "never"
             if row["escape_steps"] is None
@@ -207,7 +206,7 @@ def cycles(settings: Settings, inputs: Inputs, results: Path) -> Table:
         frame=frame,
         columns=columns,
         groups=[Group("", [_cycles_cells(row) for row in rows])],
-        caption=_marked(settings, text),
+        caption=cells.marked(settings, text),
         provenance=traced(inputs["records"], results),
     )
 
@@ -232,8 +231,8 @@ def cycles_row(method: str, runs: Sequence[Left]) -> dict[str, Any] | None:
         "slope_mean": slope.mean,
         "slope_ci95_low": slope.low,
         "slope_ci95_high": slope.high,
-        "largest_distance_1_mean": _mean(largest),
-        "last_share_of_distance_1_mean": _mean(shares),
+        "largest_distance_1_mean": cells.mean(largest),
+        "last_share_of_distance_1_mean": cells.mean(shares),
     }
 
 
@@ -248,15 +247,15 @@ def _best_by_cycle(run: Left, every: int) -> list[float]:
 def _cycles_cells(row: Mapping[str, Any]) -> list[Cell]:
     best = " ".join(f"{100 * float(value):.2f}" for value in row["best_by_cycle"].split())
     low, high = row["slope_ci95_low"], row["slope_ci95_high"]
-    interval = "" if low is None else _minus(f"[{100 * low:+.2f}, {100 * high:+.2f}]")
+    interval = "" if low is None else cells.minus(f"[{100 * low:+.2f}, {100 * high:+.2f}]")
     slope = row["slope_mean"]
     return [
         Cell(row["method"]),
         Cell(row["label"]),
         Cell(best),
-        Cell("" if slope is None else _minus(f"{100 * slope:+.3f}"), interval),
-        Cell(_number(row["largest_distance_1_mean"], 1)),
-        Cell(_number(row["last_share_of_distance_1_mean"], 3)),
+        Cell("" if slope is None else cells.minus(f"{100 * slope:+.3f}"), interval),
+        Cell(cells.number(row["largest_distance_1_mean"], 1)),
+        Cell(cells.number(row["last_share_of_distance_1_mean"], 3)),
     ]
 
 
@@ -300,7 +299,7 @@ def ensembles(settings: Settings, inputs: Inputs, results: Path) -> Table:
         frame=frame,
         columns=columns,
         groups=[Group("", [_ensemble_cells(row) for row in rows])],
-        caption=_marked(settings, text),
+        caption=cells.marked(settings, text),
         provenance=traced(inputs["records"], results),
     )
 
@@ -333,7 +332,7 @@ def _ensemble_cells(row: Mapping[str, Any]) -> list[Cell]:
         low, high = row[f"{name}_ci95_low"], row[f"{name}_ci95_high"]
         width = "" if low is None else f"± {50 * (high - low):.2f}"
         mean = row[f"{name}_mean"]
-        return Cell("" if mean is None else _minus(f"{100 * mean:{sign}.2f}"), width)
+        return Cell("" if mean is None else cells.minus(f"{100 * mean:{sign}.2f}"), width)
 
     return [
         Cell(row["label"]),
@@ -344,10 +343,10 @@ def _ensemble_cells(row: Mapping[str, Any]) -> list[Cell]:
         share("accuracy"),
         share("gain_over_mean", "+"),
         share("gain_over_last", "+"),
-        *(Cell(_number(row[f"{name}_mean"], 4)) for name in ("nll", "ece", "brier")),
-        Cell(_number(row["relative_mean"], 2)),
-        Cell(_number(row["all_agree_mean"], 0)),
-        Cell(_number(row["weight_cosine_mean"], 3)),
+        *(Cell(cells.number(row[f"{name}_mean"], 4)) for name in ("nll", "ece", "brier")),
+        Cell(cells.number(row["relative_mean"], 2)),
+        Cell(cells.number(row["all_agree_mean"], 0)),
+        Cell(cells.number(row["weight_cosine_mean"], 3)),
     ]
 
 
@@ -398,7 +397,7 @@ def valley(settings: Settings, inputs: Inputs, results: Path) -> Table:
         frame=frame,
         columns=columns,
         groups=[Group("", told)],
-        caption=_marked(settings, text),
+        caption=cells.marked(settings, text),
         provenance=traced(inputs["records"], results),
     )
 
@@ -453,7 +452,7 @@ def _largest(values: np.ndarray) -> float | None:
 def _valley_cells(label: str, rows: pd.DataFrame) -> list[Cell]:
     def points(name: str) -> Cell:
         known = rows[name].dropna().astype(float)
-        return Cell(_minus(f"{100 * known.mean():.2f}") if len(known) else "")
+        return Cell(cells.minus(f"{100 * known.mean():.2f}") if len(known) else "")
 
     counts = rows["verdict"].value_counts(sort=False)
     verdict = ", ".join(
@@ -468,7 +467,7 @@ def _valley_cells(label: str, rows: pd.DataFrame) -> list[Cell]:
     return [
         Cell(label),
         Cell(rows["method"].iloc[0] or (INDEPENDENT if label != INDEPENDENT else "")),
-        Cell(_number(rows["distance"].mean(), 1)),
+        Cell(cells.number(rows["distance"].mean(), 1)),
         points("barrier_line"),
         points("barrier_curve"),
         points("barrier_matched"),
@@ -478,44 +477,3 @@ def _valley_cells(label: str, rows: pd.DataFrame) -> list[Cell]:
         Cell(f"{100 * rows['threshold'].iloc[0]:g}"),
         Cell(verdict, alerts=alerts),
     ]
-
-
-def _last(runs: Iterable[Left]) -> list[float]:
-    """Return the last distance of each run that has one."""
-    found = [float(run.newest.iloc[-1]) for run in runs if len(run.newest)]
-    return [value for value in found if np.isfinite(value)]
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
-
-
-def _off(predicted: float | None, measured: float | None) -> float | None:
-    if predicted is None or not measured:
-        return None
-    return predicted / measured - 1
-
-
-def _spread(summary: Summary, digits: int) -> Cell:
-    if summary.mean is None:
-        return Cell("")
-    spread = "" if summary.sd is None else f"± {summary.sd:.{digits}f}"
-    return Cell(f"{summary.mean:.{digits}f}", spread)
-
-
-def _number(value: float | None, digits: int) -> str:
-    known = value is not None and np.isfinite(value)
-    return _minus(f"{value:.{digits}f}") if known else ""
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %" if np.isfinite(value) else "unknown"
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
-
-
-def _marked(settings: Settings, text: str) -> str:
-    return f"{SMOKE} {text}" if settings["scale"] == "smoke" else text
