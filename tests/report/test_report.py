@@ -19,6 +19,7 @@ from tests.analysis.study import make_plan, make_row, write_study
 
 VOID = {"meta", "img", "br", "line", "circle"}
 UNSEEN = ("script", "style")
+INLINE = ("a", "code")
 
 
 class Page(HTMLParser):
@@ -26,11 +27,12 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.words, self.links, self.stack = [], [], []
+        self.words, self.links, self.stack, self.goes_on = [], [], [], False
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         self.links += [value for name, value in attributes if name in ("src", "href")]
+        self.goes_on = tag in INLINE
         if tag not in VOID:
             self.stack.append(tag)
 
@@ -39,9 +41,14 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.stack.pop() == tag
+        self.goes_on = tag in INLINE
 
     def handle_data(self, data):
-        if not self.stack or self.stack[-1] not in UNSEEN:
+        if self.stack and self.stack[-1] in UNSEEN:
+            return
+        if self.goes_on and self.words:
+            self.words[-1] += data
+        else:
             self.words.append(data)
 
 

@@ -181,7 +181,7 @@ def _value(cell: Cell, column: Column) -> Markup:
 
 def _runs_by_row(provenance: pd.DataFrame) -> Callable[[str], list[tuple[Any, str]]]:
     """Return a function of a row's name: seed and folder of each of its own runs."""
-    if not {"method", "run", "seed", "columns"} <= set(provenance.columns):
+    if provenance.empty or not {"method", "run", "seed", "columns"} <= set(provenance.columns):
         return lambda name: []
     # Every run of the row itself is behind its status (analysis/provenance.py).
     own = provenance[

@@ -75,17 +75,23 @@ def _runs(chapter: Chapter, results: Path) -> pd.DataFrame:
     if not path.exists() or not path.read_text(encoding="utf-8").strip():
         return nothing
     traced = pd.read_csv(path, keep_default_na=False)
-    if not {*columns, "columns"} <= set(traced.columns):
+    if traced.empty or not {*columns, "columns"} <= set(traced.columns):
         return nothing
     own = traced["columns"].map(lambda text: bool({"status", "*"} & set(text.split())))
-    return traced.loc[own.astype(bool) & (traced["method"] != "*"), columns].drop_duplicates()
+    return traced.loc[own & (traced["method"] != "*"), columns].drop_duplicates()
 
 
 def _series(measure: Measure, read: Mapping[str, pd.DataFrame]) -> list[Measure]:
     """Return what can be drawn: the measure first, then every other series of numbers."""
     names = dict.fromkeys(name for epochs in read.values() for name in epochs.columns)
     names = [name for name in names if name not in EPOCH_COLUMNS and not name.endswith(_LEFT_OUT)]
-    names.sort(key=lambda name: (name != measure.name, not name.endswith(("loss", "accuracy"))))
+    names.sort(
+        key=lambda name: (
+            name != measure.name,
+            not name.endswith(("loss", "accuracy")),
+            not name.startswith("test_"),
+        )
+    )
     columns: dict[str, list[pd.Series]] = {}
     for name in names:
         own = [epochs[name] for epochs in read.values() if name in epochs]
