@@ -82,7 +82,9 @@ def test_rows_are_filtered_and_a_claim_shows_its_row_again(page):
     assert (
         page.locator(f"{MAIN} [role=status]").inner_text() == f"{len(shown)} of {everything} rows"
     )
-    assert page.locator(f"{MAIN} tr.section:not([hidden])").count() == 1
+    # One of them is a late start among the baselines; no other heading stands without rows.
+    headings = page.locator(f"{MAIN} tr.section:not([hidden])").all_inner_texts()
+    assert [heading.strip() for heading in headings] == ["Baselines", "Timing"]
     assert not page.locator("#digits-pugd_30").is_visible()
     page.locator(".glance").get_by_role("link", name="pugd_30", exact=True).first.click()
     page.wait_for_function("() => document.querySelector('#digits-pugd_30').checkVisibility()")
