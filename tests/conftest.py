@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.browser import chromium, open_page  # noqa: F401 fixtures
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -297,7 +297,7 @@ class Comparing:
             ),
             words="perturb.report.words:comparison",
             settings={"plan": plan.values()},
-            pages=landscapes.pages(shown, settings),
+            pages=landscapes.pages(plan.chapter) if shown else (),
             scale=plan.scale,
             landscape_runs=tuple(shown),
         )

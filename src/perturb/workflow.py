@@ -30,6 +30,7 @@ from perturb.errors import PerturbError, did_you_mean
 from perturb.jobs.packs import Packs
 from perturb.jobs.scripting import failures
 from perturb.jobs.store import store_folder
+from perturb.landscape import parts as landscapes
 from perturb.landscape.settings import USED_BY, LandscapeSettings
 from perturb.models import described
 from perturb.models.described import Described, Source
@@ -398,6 +399,17 @@ class Workflow(DataSets):
         """Return a hash of the modules that make a part."""
         printed = (TABLE_TEMPLATE,) if part.kind == "table" else ()
         return self.code_of(script, part.make.partition(":")[0], *part.uses, *printed)
+
+    def planes(self, chapter: str) -> list[str]:
+        """Return the planes of a chapter's page of surfaces; PerturbError where it has none."""
+        found = self.chapter(chapter)
+        planes = [self.file(path) for path in landscapes.planes_of(found)]
+        if not planes:
+            raise PerturbError(
+                f"chapter '{chapter}' has no landscapes: list methods under `landscape` of its "
+                "entry in config/studies."
+            )
+        return planes
 
     def outputs(self, chapter: Chapter) -> dict[str, list[str]]:
         """Return the files of a chapter's results section, by kind: tables, figures, pages."""

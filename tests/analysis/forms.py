@@ -45,13 +45,17 @@ def of_markdown(text):
     return rows
 
 
+ASIDE = ("details", "svg")  # what explains a name, not a cell's text
+
+
 class _Cells(HTMLParser):
     def __init__(self):
         super().__init__()
-        self.rows, self.inside, self.section = [], False, False
+        self.rows, self.inside, self.section, self.aside = [], False, False, False
 
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
+        self.aside = self.aside or tag in ASIDE
         if tag == "tr":
             self.section = given.get("class") == "section"
             if not self.section:
@@ -64,9 +68,10 @@ class _Cells(HTMLParser):
 
     def handle_endtag(self, tag):
         self.inside = self.inside and tag != "td"
+        self.aside = self.aside and tag not in ASIDE
 
     def handle_data(self, data):
-        if self.inside:
+        if self.inside and not self.aside:
             self.rows[-1][-1] += data
 
 

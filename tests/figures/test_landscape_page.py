@@ -82,27 +82,55 @@ def test_the_same_plane_is_the_same_bytes(page, tmp_path):
     assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
 
 
-def test_heights_are_the_losses_and_the_buttons_change_both_traces():
-    plane = make_plane(hills, 21)
-    plane.loss[3, 4] = np.nan
-    figure = landscape_page.figure(plane)
-    logarithmic, pin, linear, _ = figure.data
-    assert np.asarray(logarithmic.z) == pytest.approx(np.log10(plane.loss), nan_ok=True)
-    inside = plane.loss <= linear.cmax
-    assert np.asarray(linear.z)[inside] == pytest.approx(plane.loss[inside])
-    assert np.isnan(np.asarray(linear.z)[3, 4])
-    assert pin.z[0] == pytest.approx(np.log10(plane.loss[10, 10]))
-    assert "loss 0.02 nats<br>accuracy 98.0 %" == logarithmic.customdata[10][10]
-    assert f"loss {plane.loss[7, 4]:.4g} nats" in logarithmic.customdata[4][7]  # [column][row]
-    assert "%{x" in logarithmic.hovertemplate and "%{y" in logarithmic.hovertemplate
-    for values, labels in zip(
-        (np.power(10, logarithmic.colorbar.tickvals), linear.colorbar.tickvals),
-        (logarithmic.colorbar.ticktext, linear.colorbar.ticktext),
-        strict=True,
-    ):
-        assert values == pytest.approx([float(label) for label in labels])
-    shown = [button.args[0]["visible"] for button in figure.layout.updatemenus[0].buttons]
-    assert shown == [[True, True, False, False], [False, False, True, True]]
+def test_heights_are_the_losses_in_one_scale_and_the_right_surface_is_chosen(tmp_path, open_page):
+    left, right, third = (make_plane(hills, 21, method=f"sgd_{name}") for name in (1, 2, 3))
+    left.loss[3, 4] = np.nan
+    right.loss[:] *= 3
+    third.loss[:] += 1
+    landscape_page.write([left, right, third], tmp_path / "page.html")
+    page = open_page(tmp_path / "page.html")
+    read = "plot => document.getElementById(plot).data[0]"
+
+    def surface(place):
+        found = page.evaluate(read, place)
+        return found, np.array([[np.nan if z is None else z for z in row] for row in found["z"]])
+
+    page.wait_for_function("() => document.getElementById('beside').data")
+    found, heights = surface("landscape")
+    assert heights == pytest.approx(np.log10(left.loss), nan_ok=True, rel=1e-5)
+    assert found["customdata"][10][10] == "loss 0.02 nats<br>accuracy 98.0 %"
+    assert f"loss {left.loss[7, 4]:.4g} nats" in found["customdata"][4][7]  # [column][row]
+    other, beside = surface("beside")
+    assert beside == pytest.approx(np.log10(right.loss), rel=1e-5)
+    assert (found["cmin"], found["cmax"]) == (other["cmin"], other["cmax"])
+    ticks = found["colorbar"]
+    assert np.power(10, ticks["tickvals"]) == pytest.approx(np.array(ticks["ticktext"], float))
+    pin = page.evaluate("() => document.getElementById('landscape').data[1].z")
+    assert pin[0] == pytest.approx(np.log10(left.loss[10, 10]), rel=1e-5)
+
+    page.get_by_label("Right:").select_option(label="sgd_3, seed 0, direction seed 0")
+    page.get_by_label("linear", exact=True).check()
+    page.wait_for_function("() => document.getElementById('beside').data[0].cmin < 2")
+    linear, beside = surface("beside")
+    inside = third.loss <= linear["cmax"]
+    assert beside[inside] == pytest.approx(third.loss[inside], rel=1e-5)
+    assert "sgd_3" in page.locator("option:checked").last.inner_text()
+
+
+def test_two_surfaces_turn_together(tmp_path, open_page):
+    planes = [make_plane(hills, 11, method=f"sgd_{name}") for name in (1, 2)]
+    landscape_page.write(planes, tmp_path / "page.html")
+    page = open_page(tmp_path / "page.html")
+    eye = "() => document.getElementById('beside')?.layout?.scene.camera.eye.x"
+    page.wait_for_function(f"() => ({eye})() !== undefined")
+    before = page.evaluate(eye)
+    box = page.locator("#landscape").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 120, y + 10, steps=6)
+    page.mouse.up()
+    page.wait_for_function(f"before => Math.abs(({eye})() - before) > 0.05", arg=before)
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.0])

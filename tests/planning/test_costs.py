@@ -293,6 +293,7 @@ def test_half_widths_agree_with_scipy():
         ("", 94, ("digits", "gradients_smoke")),
         ("digits", 84, ("digits",)),
         ("results/report.html", 94, ("digits", "gradients_smoke")),
+        ("results/landscapes/digits.html", 9, ()),
         ("results/tables/cifar100.csv", 75, ("cifar100",)),
         ("results/tables/cifar100.provenance.csv", 75, ("cifar100",)),
         ("results/tables/landscape_cifar100.csv", 8, ()),

@@ -3,17 +3,20 @@
 import re
 
 import pytest
+from matplotlib.figure import Figure
 
 from perturb import preflight, studies
 from perturb.analysis import printers
 from perturb.config import Config
 from perturb.errors import PerturbError
+from perturb.figures import style
 from perturb.report import html, reading, section
 from perturb.runs import Run
 from perturb.study import load
 from tests.analysis.study import write_run
 from tests.report.test_report import Page
 
+DOT = style.render(Figure((0.1, 0.1)), "png")
 OWN = {"model": "cnn", "epochs": 5, "landscape": {"methods": []}}
 
 
@@ -50,7 +53,7 @@ class Study:
 
     def report(self, monkeypatch, given=""):
         """Return the report's text; its pictures are not drawn."""
-        monkeypatch.setattr(html, "read_bytes", lambda path: b"")
+        monkeypatch.setattr(html, "read_bytes", lambda path: DOT)
         title = studies.title(self.config)
         text = html.render(self.chapters, self.folder, title=title, given=given)
         page = Page(text)

@@ -1,5 +1,11 @@
 # Landscapes of a run's last weights: planes in random directions, its trajectory, its curvature.
 # State: rows of an unfinished plane, outside the outputs, which Snakemake deletes before each try.
+PAGE_PARTS = [
+    ROOT / "src/perturb/figures" / name
+    for name in ("landscape_page.html.j2", "landscape_page.js.j2")
+]
+
+
 rule draw_directions:
     input:
         manifest="<results>/data/{dataset}.manifest.json",
@@ -109,16 +115,37 @@ rule curvature:
         "../scripts/curvature.py"
 
 
+# All surfaces of a chapter, to choose from, two side by side.
 rule landscape_page:
+    input:
+        lambda wildcards: say(ASK.planes, wildcards.chapter),
+    output:
+        page=report(
+            "<results>/landscapes/{chapter}.html",
+            category="Landscapes",
+            subcategory="{chapter}",
+        ),
+    log:
+        "<logs>/landscapes/{chapter}_page.log",
+    benchmark:
+        "<benchmarks>/landscapes/{chapter}_page.tsv"
+    wildcard_constraints:
+        chapter="[^/]+",
+    localrule: True
+    conda:
+        "../../envs/perturb.yaml"
+    params:
+        code=ASK.code_of("landscape_page.py", *PAGE_PARTS),
+    script:
+        "../scripts/landscape_page.py"
+
+
+# One plane, where it is asked for: as such a page, and for ParaView.
+rule plane_page:
     input:
         "<results>/landscapes/{dataset}/{model}/{method}/seed{seed}/{plane}.npz",
     output:
-        page=report(
-            "<results>/landscapes/{dataset}/{model}/{method}/seed{seed}/{plane}.html",
-            category="Landscapes",
-            subcategory="{dataset}",
-            labels={"method": "{method}", "seed": "{seed}", "plane": "{plane}"},
-        ),
+        page="<results>/landscapes/{dataset}/{model}/{method}/seed{seed}/{plane}.html",
         vti="<results>/landscapes/{dataset}/{model}/{method}/seed{seed}/{plane}.vti",
     log:
         "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/{plane}_page.log",
@@ -128,8 +155,6 @@ rule landscape_page:
     conda:
         "../../envs/perturb.yaml"
     params:
-        code=ASK.code_of(
-            "landscape_page.py", ROOT / "src/perturb/figures/landscape_page.html.j2"
-        ),
+        code=ASK.code_of("landscape_page.py", *PAGE_PARTS),
     script:
         "../scripts/landscape_page.py"

@@ -1,4 +1,10 @@
-REPORT_PARTS = ("report.html.j2", "style.css.j2")
+REPORT_PARTS = (
+    "report.html.j2",
+    "style.css.j2",
+    "report.css.j2",
+    "report.js.j2",
+    "curves.js.j2",
+)
 
 
 rule section:

@@ -1,4 +1,4 @@
-"""Make the page that turns and the file for ParaView of one plane."""
+"""Make the page of planes that turn; of one plane, the file for ParaView too."""
 
 from perturb.jobs.forkserver import hand_over
 
@@ -11,6 +11,7 @@ with user_errors(snakemake.log[0]):
     from perturb.landscape.files import read_plane
     from perturb.landscape.vtk import write_vti
 
-    plane = read_plane(snakemake.input[0])
-    landscape_page.write(plane, snakemake.output.page)
-    write_vti(plane, snakemake.output.vti)
+    planes = [read_plane(path) for path in snakemake.input]
+    landscape_page.write(planes, snakemake.output.page)
+    if "vti" in snakemake.output.keys():
+        write_vti(planes[0], snakemake.output.vti)

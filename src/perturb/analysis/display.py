@@ -23,7 +23,8 @@ class DisplayRow:
     """One row of a table as text; an empty string stands where there is nothing to say.
 
     `last`, `best`, `difference`, `detectable`, `published` are in the shown unit of the measure;
-    `also` are further series in the plan's order; `verdict` is a key of `comparisons.VERDICTS`.
+    `also` are further series in the plan's order; `verdict` is a key of `comparisons.VERDICTS`;
+    `values` are the numbers behind the texts, by these names, to the last digit.
     """
 
     section: str
@@ -47,6 +48,7 @@ class DisplayRow:
     verdict: str
     mixed: str
     remarks: str
+    values: Mapping[str, float]
 
     @property
     def finished(self) -> bool:
@@ -235,7 +237,17 @@ def _row(table: ComparisonTable, row: Mapping[str, Any]) -> DisplayRow:
         for which in ("", "seeds_and_images_")
     )
     relative = row.get("gradient_evaluations_relative_to_sgd")
-    others = (row[f"final_{name}_mean"] for name in plan.also)
+    others = [row[f"final_{name}_mean"] for name in plan.also]
+    values = {
+        "last": row[f"{plan.last}_mean"],
+        "best": row.get(f"{plan.best}_mean"),
+        "difference": row[f"{plan.difference}_mean"],
+        "without_copies": row.get(f"{plan.last}_without_duplicates_mean"),
+        "p_holm": row["p_value_holm"],
+        "detectable": row["minimum_detectable_difference"],
+        "gradients": relative,
+        "published": row.get(plan.published_column),
+    } | dict(zip(plan.also, others, strict=True))
     return DisplayRow(
         section=row["section"],
         method=row["method"],
@@ -258,6 +270,7 @@ def _row(table: ComparisonTable, row: Mapping[str, Any]) -> DisplayRow:
         verdict=row["verdict"],
         mixed=row["mixed"],
         remarks=row["remarks"],
+        values={name: float(value) for name, value in values.items() if known(value)},
     )
 
 
@@ -369,28 +382,35 @@ def _cells(
         ),
         Cell(row.seeds),
     ]
-    last = [Cell(row.published)] if has.published else []
+    value = row.values.get
+    last = [Cell(row.published, value=value("published"))] if has.published else []
     if not row.finished:
         across = 4 + bool(plan.protocol) + bool(plan.sgd) + len(plan.also) + has.triggers
         across += has.without_copies + has.images
         return [*cells, Cell(row.status, tone="absent", span=across), *last]
     mark, tone = _MARKS.get(row.verdict, ("", ""))
     cells += [
-        Cell(row.last, row.last_interval),
-        *([Cell(row.without_copies)] if has.without_copies else []),
-        Cell(row.difference, row.difference_interval, bar=bars.get(row.method, ())),
+        Cell(row.last, row.last_interval, value=value("last")),
+        *([Cell(row.without_copies, value=value("without_copies"))] if has.without_copies else []),
+        Cell(
+            row.difference,
+            row.difference_interval,
+            bar=bars.get(row.method, ()),
+            value=value("difference"),
+        ),
         *([Cell(row.images_interval)] if has.images else []),
         Cell(
             row.verdict,
             f"p {row.p_holm}" if row.p_holm else "",
             tone=tone,
             short="—" if row.verdict == "reference" else mark,
+            value=value("p_holm"),
         ),
-        Cell(row.detectable),
+        Cell(row.detectable, value=value("detectable")),
     ]
-    cells += [Cell(row.best)] if plan.protocol else []
-    cells += [Cell(row.gradients)] if plan.sgd else []
-    cells += [Cell(text) for text in row.also]
+    cells += [Cell(row.best, value=value("best"))] if plan.protocol else []
+    cells += [Cell(row.gradients, value=value("gradients"))] if plan.sgd else []
+    cells += [Cell(text, value=value(name)) for name, text in zip(plan.also, row.also, strict=True)]
     cells += [Cell(row.trigger)] if has.triggers else []
     return [*cells, *last]
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from perturb.analysis import sealed
+from perturb.analysis.explained import explain
 from perturb.analysis.table import Cell, Column, Table
 from perturb.files import write_text
 
 _BAR = 120  # user units across the picture of a difference, zero in the middle
 _METHOD = re.compile(r"(?<![\w./])[a-z][a-z0-9.]*(?:_[a-zA-Z0-9.+-]*[a-zA-Z0-9])+(?!\w)")
+# The number that a text begins with: `−0.09`, `<0.001`, `1,024`, `2/3`.
+_LEADING = re.compile(r"[<>≥≤ ]*([+−-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?)")
 _TEX = {
     "\\": r"\textbackslash{}",
     "_": r"\_",
@@ -136,7 +142,57 @@ def html(table: Table) -> str:
         width=len(table.columns) + sum(table.has_bar(index) for index in numbered),
         placed=placed,
         ends=_bar_ends,
+        explain=explain,
+        runs_of=_runs_by_row(table.provenance),
+        anchor=_Anchors(table),
+        value_of=_value,
     )
+
+
+class _Anchors:
+    """The id of each row that a name begins, for links: `digits-sgd_30`; each once."""
+
+    def __init__(self, table: Table) -> None:
+        self._name, self._given = table.name, set[str]()
+        self._named = bool(table.columns) and table.columns[0].kind == "code"
+
+    def __call__(self, row: Sequence[Cell]) -> Markup:
+        """Return the attribute of a row, empty where it has none."""
+        found = row_id(self._name, row[0].text)
+        if not self._named or not row[0].text or found in self._given:
+            return Markup()
+        self._given.add(found)
+        return Markup(' id="{}"').format(found)
+
+
+def row_id(table: str, method: str) -> str:
+    """Return the id of a method's row in a table's piece of a page."""
+    return f"{table}-{method}".replace(" ", "-")
+
+
+def _value(cell: Cell, column: Column) -> Markup:
+    """Return as an attribute what a page sorts a cell's row by, where it is a number."""
+    value = cell.value
+    if value is None and (found := _LEADING.match(cell.text)):
+        value = float(found[1].replace("−", "-").replace(",", ""))
+    known = value is not None and math.isfinite(value) and column.kind not in ("code", "text")
+    return Markup(' data-value="{}"').format(repr(float(value))) if known else Markup()
+
+
+def _runs_by_row(provenance: pd.DataFrame) -> Callable[[str], list[tuple[Any, str]]]:
+    """Return a function of a row's name: seed and folder of each of its own runs."""
+    if provenance.empty or not {"method", "run", "seed", "columns"} <= set(provenance.columns):
+        return lambda name: []
+    # Every run of the row itself is behind its status (analysis/provenance.py).
+    own = provenance[
+        [{"status", "*"} & set(text.split()) != set() for text in provenance["columns"]]
+    ]
+
+    def runs(name: str) -> list[tuple[Any, str]]:
+        chosen = own[own["method"] == name]
+        return list(dict.fromkeys(zip(chosen["seed"], chosen["run"], strict=True)))
+
+    return runs
 
 
 def placed(row: Sequence[Cell]) -> Iterator[tuple[int, Cell]]:

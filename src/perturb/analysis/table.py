@@ -17,7 +17,8 @@ class Cell:
     `equal`, `absent` (there is no number). `bar` are positions of a picture of a difference from
     -1 to 1: its mean first, then the ends of its interval. A cell may stand across the columns
     that follow, `span` in all. `short` is what LaTeX shows in place of `text`, where it is given;
-    in a column of kind `verdict` LaTeX explains it below the table.
+    in a column of kind `verdict` LaTeX explains it below the table. `value` is what a page sorts
+    its row by, to the last digit; where it is not given, the number that `text` begins with.
     """
 
     text: str
@@ -29,6 +30,7 @@ class Cell:
     bar: tuple[float, ...] = ()
     span: int = 1
     short: str | None = None
+    value: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,38 +1,36 @@
-"""One plane as a page that turns in a browser: one HTML file, without network."""
+"""Planes as a page that turns in a browser, two side by side: one HTML file, without network."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.io import to_html
+from plotly.offline import get_plotlyjs
 
 from perturb.figures.contours import Scale, make_scale
 from perturb.files import write_text
 from perturb.landscape.files import Plane
 from perturb.landscape.words import mark_of, words
 
-# Plotly's page would otherwise offer to send the plane to its makers' server.
-_CONFIG = {
-    "displaylogo": False,
-    "responsive": True,
-    "showSendToCloud": False,
-    "modeBarButtonsToRemove": ["resetCameraLastSave3d"],
-}
-_EYE = {"x": 1.253, "y": -1.494, "z": 1.05}  # 1.95 from the axis at -50 degrees
+_DIRECTION_SEED = ("direction_seed", "direction seed {}")
 
 
-def write(plane: Plane, path: str | Path) -> None:
-    """Write the page of `plane`."""
-    write_text(path, render(plane))
+def write(planes: Plane | Sequence[Plane], path: str | Path) -> None:
+    """Write the page of one plane, or of several to choose from."""
+    write_text(path, render(planes))
 
 
-def render(plane: Plane) -> str:
-    """Return the page of `plane`: the same text for the same plane."""
+def render(planes: Plane | Sequence[Plane]) -> str:
+    """Return the page: the same text for the same planes.
+
+    All planes share one scale of heights and colours, so that two of them can be compared.
+    """
+    planes = [planes] if isinstance(planes, Plane) else list(planes)
     environment = Environment(
         loader=PackageLoader("perturb.figures", "."),
         autoescape=True,
@@ -40,64 +38,69 @@ def render(plane: Plane) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    known = words(plane.attributes)
-    head = [known.get(name, "") for name in ("dataset", "model", "method")]
-    title = f"Loss landscape: {', '.join(filter(None, head))}"
-    plot = to_html(
-        figure(plane),
-        config=_CONFIG,
-        include_plotlyjs=True,
-        full_html=False,
-        div_id="landscape",
-    )
     template = environment.get_template("landscape_page.html.j2")
     return template.render(
-        title=title,
-        mark=mark_of([plane]),
-        details=_details(known),
-        notes=_notes(plane),
-        plot=Markup(plot),  # plotly escapes what is in it
+        title=_title(planes),
+        mark=mark_of(planes),
+        labels=_labels(planes),
+        details=[_details(words(plane.attributes)) for plane in planes],
+        notes=_notes(planes),
+        data=Markup(_as_json(planes)),
+        plotly=Markup(get_plotlyjs()),
     )
 
 
-def figure(plane: Plane) -> go.Figure:
-    """Return the surface of a plane with heights logarithmic or, by a button, linear."""
-    scales = {"Logarithmic": make_scale([plane], True), "Linear": make_scale([plane], False)}
+def _title(planes: Sequence[Plane]) -> str:
+    """Name the data set, the model and the method, as far as all planes share them."""
+    known = [words(plane.attributes) for plane in planes]
+    shared = [{one.get(name, "") for one in known} for name in ("dataset", "model", "method")]
+    named = [next(iter(values)) for values in shared if len(values) == 1]
+    return f"Loss landscape{'s' * (len(planes) > 1)}: {', '.join(filter(None, named))}"
+
+
+def _labels(planes: Sequence[Plane]) -> list[str]:
+    """Return what a reader chooses a plane by: method, seed, direction seed; its place without."""
+    found = []
+    for position, plane in enumerate(planes, 1):
+        known = words(plane.attributes)
+        parts = [known.get("method", ""), *_told(known, ("seed", "seed {}"), _DIRECTION_SEED)]
+        found.append(", ".join(filter(None, parts)) or f"plane {position}")
+    return found
+
+
+def _as_json(planes: Sequence[Plane]) -> str:
+    """Return planes and scales for the page's script."""
+    scales = {"Logarithmic": make_scale(planes, True), "Linear": make_scale(planes, False)}
     if not scales["Logarithmic"].logarithmic:  # no loss above 0
         del scales["Logarithmic"]
-    traces, axes = [], {}
-    for name, scale in scales.items():
-        traces += _traces(plane, scale, visible=not traces)
-        axes[name] = _height_axis(scale)
-    buttons = [
-        {
-            "label": f"{name} loss",
-            "method": "update",
-            "args": [
-                {"visible": [index // 2 == number for index in range(len(traces))]},
-                {f"scene.zaxis.{key}": value for key, value in axes[name].items()},
-            ],
-        }
-        for number, name in enumerate(scales)
-    ]
-    layout = {
-        "template": "none",
-        "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
-        "font": {"family": "system-ui, sans-serif", "size": 13},
-        "updatemenus": [
-            {"type": "buttons", "direction": "right", "x": 0.01, "y": 0.99, "xanchor": "left",
-             "yanchor": "top", "buttons": buttons, "showactive": True}
+    values = {
+        "scales": [
+            {
+                "name": name,
+                "logarithmic": scale.logarithmic,
+                "ends": [float(scale.levels[0]), float(scale.levels[-1])],
+                **_height_axis(scale),
+            }
+            for name, scale in scales.items()
         ],
-        "scene": {
-            "xaxis": {"title": {"text": "Direction 1, α"}} | _ground_axis(plane.alpha),
-            "yaxis": {"title": {"text": "Direction 2, β"}} | _ground_axis(plane.beta),
-            "zaxis": {"title": {"text": "Loss (nats)"}} | next(iter(axes.values())),
-            "aspectmode": "manual",
-            "aspectratio": {"x": 1, "y": 1, "z": 0.75},
-            "camera": {"eye": _EYE},
-        },
-    }  # fmt: skip
-    return go.Figure(traces, layout)
+        "planes": [
+            {
+                "alpha": plane.alpha.tolist(),
+                "beta": plane.beta.tolist(),
+                "loss": _rounded(plane.loss),
+                "accuracy": _rounded(plane.accuracy),
+                "centre": plane.centre,
+                "details": _details(words(plane.attributes)),
+            }
+            for plane in planes
+        ],
+    }
+    return json.dumps(values, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _rounded(values: np.ndarray) -> list[list[float | None]]:
+    """Return rows of numbers to six digits, None where there is none."""
+    return [[float(f"{v:.6g}") if np.isfinite(v) else None for v in row] for row in values]
 
 
 def _heights(loss: np.ndarray, scale: Scale) -> np.ndarray:
@@ -117,81 +120,40 @@ def _height_axis(scale: Scale) -> dict[str, Any]:
     }
 
 
-def _ground_axis(values: np.ndarray) -> dict[str, Any]:
-    margin = 0.03 * float(np.ptp(values))
-    return {"range": [float(values[0] - margin), float(values[-1] + margin)], "nticks": 6}
-
-
-def _traces(plane: Plane, scale: Scale, visible: bool) -> list[go.Surface | go.Scatter3d]:
-    """Return the surface and the pin at the checkpoint."""
-    heights, axis = _heights(plane.loss, scale), _height_axis(scale)
-    said = [
-        [f"loss {loss:.4g} nats<br>accuracy {100 * accuracy:.1f} %" for loss, accuracy in rows]
-        for rows in (zip(*row, strict=True) for row in zip(plane.loss, plane.accuracy, strict=True))
-    ]
-    ticks = {key: axis[key] for key in ("tickvals", "ticktext")}
-    surface = go.Surface(
-        x=plane.alpha,
-        y=plane.beta,
-        z=heights,
-        customdata=np.array(said, dtype=object).T,  # plotly.js looks it up by [column][row]
-        hovertemplate="α %{x:.3f}, β %{y:.3f}<br>%{customdata}<extra></extra>",
-        colorscale="Viridis",
-        cmin=axis["tickvals"][0],
-        cmax=axis["tickvals"][-1],
-        colorbar={"title": {"text": "Loss (nats)"}, "len": 0.75, "thickness": 16} | ticks,
-        contours={"z": {"show": False, "highlight": True}},
-        lighting={"ambient": 0.85, "diffuse": 0.3, "specular": 0.03, "roughness": 0.9},
-        connectgaps=False,
-        visible=visible,
-    )
-    return [surface, _pin(plane, heights, axis["tickvals"][-1], visible)]
-
-
-def _pin(plane: Plane, heights: np.ndarray, top: float, visible: bool) -> go.Scatter3d:
-    """Return a line from the checkpoint to the top, seen from anywhere above the surface."""
-    foot = heights[plane.centre] if plane.centre else np.nan
-    ends = [float(foot), top] if np.isfinite(foot) else []
-    return go.Scatter3d(
-        x=[0.0 for _ in ends],
-        y=[0.0 for _ in ends],
-        z=ends,
-        mode="lines+markers+text",
-        text=["", "checkpoint"],
-        textposition="top center",
-        textfont={"color": "#B03A00"},
-        line={"color": "#B03A00", "width": 5},
-        marker={"size": [6, 0], "color": "#B03A00", "symbol": "diamond"},
-        hoverinfo="skip",
-        showlegend=False,
-        visible=visible,
-    )
-
-
 def _details(known: dict[str, str]) -> str:
     """Return the line of what was computed."""
-    labels = (
-        ("seed", "seed {}"),
-        ("checkpoint", "checkpoint {}"),
-        ("directions", "directions: {}"),
-        ("direction_seed", "direction seed {}"),
-        ("normalisation", "{}-normalised"),
-        ("images", "{} images"),
-        ("device", "device {}"),
-        ("precision", "{}"),
-    )
-    return ", ".join(text.format(known[name]) for name, text in labels if name in known)
-
-
-def _notes(plane: Plane) -> list[str]:
-    notes = ["Drag to turn, scroll to zoom; the pin stands at the checkpoint (α = β = 0)."]
-    if plane.masked:
-        notes.append(
-            f"{plane.masked:,} of {plane.loss.size:,} points have no finite loss: the surface is "
-            "left open there."
+    return ", ".join(
+        _told(
+            known,
+            ("seed", "seed {}"),
+            ("checkpoint", "checkpoint {}"),
+            ("directions", "directions: {}"),
+            _DIRECTION_SEED,
+            ("normalisation", "{}-normalised"),
+            ("images", "{} images"),
+            ("device", "device {}"),
+            ("precision", "{}"),
         )
+    )
+
+
+def _told(known: dict[str, str], *labels: tuple[str, str]) -> list[str]:
+    return [text.format(known[name]) for name, text in labels if name in known]
+
+
+def _notes(planes: Sequence[Plane]) -> list[str]:
+    notes = ["Drag to turn, scroll to zoom; the pin stands at the checkpoint (α = β = 0)."]
+    if len(planes) > 1:
+        notes.append("All surfaces have the same heights and colours, and turn together.")
+    for label, plane in zip(_labels(planes), planes, strict=True):
+        if plane.masked:
+            of = f" of {label}" if len(planes) > 1 else ""
+            notes.append(
+                f"{plane.masked:,} of {plane.loss.size:,} points{of} have no finite loss: the "
+                "surface is left open there."
+            )
     for logarithmic, name in ((True, "logarithmic"), (False, "linear")):
-        note = make_scale([plane], logarithmic).note
+        note = make_scale(planes, logarithmic).note
         if note:
             notes.append(f"{note} ({name}).")
     return notes

@@ -11,7 +11,7 @@ from perturb.analysis.plan import Plan
 from perturb.figures.catalogue import LANDSCAPES
 from perturb.landscape.settings import LandscapeSettings
 from perturb.runs import Run
-from perturb.study import Page, Part
+from perturb.study import Chapter, Page, Part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,13 +91,20 @@ def of_runs(plan: Plan, runs: Sequence[Run], settings: LandscapeSettings) -> lis
     )
 
 
-def pages(runs: Sequence[Run], settings: LandscapeSettings) -> tuple[Page, ...]:
-    """Return the interactive pages of these runs, each in the first pair of directions."""
-    first = settings.direction_seeds[0]
-    return tuple(
-        Page(f"{run.method}, seed {run.seed}", f"landscapes/{run}/plane{first}.html")
-        for run in runs
-    )
+def pages(chapter: str) -> tuple[Page, ...]:
+    """Return the page of a chapter's surfaces, which `planes_of` are on."""
+    return (Page("loss landscapes that turn, two side by side", page_of(chapter)),)
+
+
+def page_of(chapter: str) -> str:
+    """Return the page of a chapter's surfaces, below the results."""
+    return f"landscapes/{chapter}.html"
+
+
+def planes_of(chapter: Chapter) -> tuple[str, ...]:
+    """Return the planes of a chapter, below the results: of every run, in every direction."""
+    found = (path for part in chapter.parts for path in part.inputs.get("planes", ()))
+    return tuple(dict.fromkeys(found))
 
 
 def table(

@@ -53,6 +53,9 @@ def resolve(text: str, workflow: Workflow) -> Target:
             return _of_chapters(text, workflow.asked)
         case ("tables", file):
             return _of_part(text, workflow, *workflow.table(_stem(file)))
+        case ("landscapes", file):
+            found = workflow.chapter(file.rpartition(".")[0])
+            return Target(text, f"{found.name}_landscapes", found.landscape_runs)
         case ("figures", name, file):
             part = workflow.figure(name, file.rpartition(".")[0])
             return _of_part(text, workflow, workflow.chapter(name), part)

@@ -12,6 +12,7 @@ from perturb import studies
 from perturb.config import Config
 from perturb.efficiency import catalogue as efficiency
 from perturb.jobs.store import store_folder
+from perturb.landscape.parts import page_of
 from perturb.study import Chapter
 from perturb.verify import made_again, records, searches
 from perturb.verify.found import Finding, Verification
@@ -47,6 +48,7 @@ def verify(
         searches.compare_search(found, config, chapter)
         made_again.compare_tables(found, chapter)
         made_again.compare_figures(found, chapter)
+        made_again.compare_landscape_page(found, chapter)
     made_again.find_unknown(found, config, there)
     made_again.compare_audits(found, config)
     made_again.compare_report(found, config, given)
@@ -61,6 +63,7 @@ def _known(config: Config) -> list[Chapter]:
 
 
 def _is_there(results: Path, chapter: Chapter) -> bool:
-    """Whether a chapter is asked for, or any table or figure of it has been made."""
+    """Whether a chapter is asked for, or any table, figure or page of it has been made."""
     made = [results / "tables" / f"{chapter.stem(part)}.csv" for part in chapter.tables]
-    return chapter.asked or any(p.exists() for p in (*made, results / "figures" / chapter.name))
+    made += [results / "figures" / chapter.name, results / page_of(chapter.name)]
+    return chapter.asked or any(path.exists() for path in made)

@@ -11,8 +11,10 @@ from perturb.analysis import printers
 from perturb.analysis.table import Table
 from perturb.config import Config
 from perturb.errors import PerturbError
-from perturb.figures import style
+from perturb.figures import landscape_page, style
 from perturb.figures.catalogue import AUDIT
+from perturb.landscape.files import read_plane
+from perturb.landscape.parts import page_of, planes_of
 from perturb.report import html, section
 from perturb.study import Chapter, Part, load
 from perturb.verify.found import Verification
@@ -52,6 +54,16 @@ def compare_figures(found: Verification, chapter: Chapter) -> None:
 
     files = [folder / f"{name}.{kind}" for name in parts for kind in ("pdf", "png")]
     found.make_again("figures", files, chapter.asked, figure)
+
+
+def compare_landscape_page(found: Verification, chapter: Chapter) -> None:
+    """Make the page of a chapter's surfaces again and compare it."""
+    page = found.results / page_of(chapter.name)
+    planes = [found.results / path for path in planes_of(chapter)]
+    asked = chapter.asked and bool(planes)
+    found.make_again(
+        "landscapes", [page], asked, lambda _: landscape_page.render(list(map(read_plane, planes)))
+    )
 
 
 def only_audits(found: Verification) -> bool:
@@ -113,7 +125,11 @@ def _compare_audit(found: Verification, config: Config, name: str) -> None:
 
 
 def find_unknown(found: Verification, config: Config, chapters: Sequence[Chapter]) -> None:
-    """Find tables and figures that nothing of this configuration makes."""
+    """Find tables, figures and pages that nothing of this configuration makes."""
+    pages = {found.results / page_of(chapter.name) for chapter in chapters if planes_of(chapter)}
+    for path in sorted((found.results / "landscapes").glob("[!.]*.html")):
+        if path not in pages:
+            found.find("landscapes", "unknown", path)
     tables = {
         f"{chapter.stem(part)}.{kind}"
         for chapter in chapters

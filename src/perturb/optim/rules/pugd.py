@@ -1,4 +1,7 @@
-"""PUGD with radius r and scale s (Tseng et al., arXiv 2110.00199; the notebook's R and S)."""
+"""PUGD with radius r and scale s (Tseng et al., arXiv 2110.00199).
+
+The notebook calls them R and S.
+"""
 
 from __future__ import annotations
 

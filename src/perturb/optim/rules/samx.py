@@ -1,4 +1,7 @@
-"""SAMX: PUGD whose ascent step leaves abs(w) out (the notebook's "no abs(p)" variant)."""
+"""SAMX: PUGD whose ascent step leaves abs(w) out.
+
+The notebook's "no abs(p)" variant.
+"""
 
 from __future__ import annotations
 

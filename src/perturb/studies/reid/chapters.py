@@ -200,7 +200,7 @@ def _chapter(config: Config, name: str, found: Mapping[str, Any]) -> Chapter:
         ),
         words=f"{HERE}.words:words",
         settings=common,
-        pages=landscapes.pages(shown, settings) if shown else (),
+        pages=landscapes.pages(name) if shown else (),
         scale=_scale(config, found),
         landscape_runs=tuple(shown),
     )
