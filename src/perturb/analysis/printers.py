@@ -207,6 +207,8 @@ def latex(table: Table) -> str:
     shown = [index for index, column in enumerate(table.columns) if column.paper]
     width = sum(1 + table.has_interval(index) for index in shown)
     across = rf"\multicolumn{{{width}}}{{@{{}}l}}"
+    # Rows of several lines would run into each other.
+    apart = "[2pt]" if any(table.columns[index].width for index in shown) else ""
     header = [r"\toprule", *_tex_header(table, shown), r"\midrule"]
     letters = _letters(table)
     lines = [
@@ -226,7 +228,7 @@ def latex(table: Table) -> str:
         lines += [r"\addlinespace"] if number else []
         if group.heading:
             lines.append(rf"{across}{{\textbf{{{prose(group.heading)}}}}}\\*")
-        lines += [_tex_row(row, table, letters) for row in group.rows]
+        lines += [_tex_row(row, table, letters) + apart for row in group.rows]
     lines += [r"\end{longtable}", *_tex_notes(table, letters), r"\endgroup"]
     return "\n".join(lines) + "\n"
 
