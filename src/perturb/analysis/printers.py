@@ -208,7 +208,7 @@ def latex(table: Table) -> str:
     width = sum(1 + table.has_interval(index) for index in shown)
     across = rf"\multicolumn{{{width}}}{{@{{}}l}}"
     # Rows of several lines would run into each other.
-    apart = "[2pt]" if any(table.columns[index].width for index in shown) else ""
+    apart = any(table.columns[index].width for index in shown)
     header = [r"\toprule", *_tex_header(table, shown), r"\midrule"]
     letters = _letters(table)
     lines = [
@@ -228,7 +228,8 @@ def latex(table: Table) -> str:
         lines += [r"\addlinespace"] if number else []
         if group.heading:
             lines.append(rf"{across}{{\textbf{{{prose(group.heading)}}}}}\\*")
-        lines += [_tex_row(row, table, letters) + apart for row in group.rows]
+        for row in group.rows:
+            lines += [_tex_row(row, table, letters), *[r"\addlinespace[2pt]"] * apart]
     lines += [r"\end{longtable}", *_tex_notes(table, letters), r"\endgroup"]
     return "\n".join(lines) + "\n"
 

@@ -79,10 +79,11 @@ def metadata(
     crate.datePublished = published
     crate.license = _licence(crate, settings.licence)
     people = [
-        Person(crate, f"#{quote(name)}", properties={"name": name}) for name in settings.authors
+        crate.add(Person(crate, f"#{quote(name)}", properties={"name": name}))
+        for name in settings.authors
     ]
     if people:
-        crate.root_dataset["author"] = [crate.add(person) for person in people]
+        crate.root_dataset["author"] = people if len(people) > 1 else people[0]
     crate.metadata["conformsTo"] = [
         {"@id": f"https://w3id.org/ro/crate/{_VERSION}"},
         {"@id": _PROFILE},
