@@ -71,7 +71,7 @@ networks: setup ## a hundred networks of torchvision and timm, written to docs/n
 docs: setup ## the documentation site, in site/, with the report
 	@$(VENV) .venv/bin/zensical build --clean --strict
 	@for part in report.html tables figures landscapes; do \
-		[ ! -e "$(RESULTS)/$$part" ] || cp -r "$(RESULTS)/$$part" site/; done
+		[ ! -e "$(RESULTS)/$$part" ] || cp -r "$(RESULTS)/$$part" site/ || exit 1; done
 	@echo "The site: $(CURDIR)/site/index.html"
 
 lint: setup ## ruff, mypy, snakefmt, snakemake --lint, dead links in docs

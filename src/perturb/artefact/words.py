@@ -61,12 +61,12 @@ def readme(title: str, place: str, given: str, chosen: Chosen, settings: Artefac
     lines = []
     if weights:
         lines.append(
-            f"{weights} files of weights and directions of landscapes. A run that is trained again "
+            f"Weights and directions of landscapes (files: {weights}). A run that is trained again "
             "makes its own, and its record has their hashes."
         )
     if images:
         lines.append(
-            f"The images of {images} data sets. `snakemake -- {place}/data/<data set>.npz` makes "
+            f"Prepared images (files: {images}). `snakemake -- {place}/data/<data set>.npz` makes "
             "them from the official distribution below `data_root`; runs can be trained again then."
         )
     return _README.format(
