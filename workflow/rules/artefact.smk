@@ -11,7 +11,7 @@ rule artefact:
     conda:
         "../../envs/perturb.yaml"
     params:
-        results=str(RESULTS),
+        results=lambda wildcards, input: os.path.dirname(input[0]),
         given=GIVEN,
         root=str(ROOT),
         configfiles=[os.path.relpath(path) for path in workflow.overwrite_configfiles],
