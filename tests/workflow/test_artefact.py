@@ -291,10 +291,11 @@ def cached_context(folder):
 
 
 @pytest.mark.skipif(
-    not importlib.util.find_spec("rocrate_validator"), reason="roc-validator is not installed"
+    not importlib.util.find_spec("rocrate_validator"),
+    reason="roc-validator is not installed (docs/dependencies.md)",
 )
 def test_the_crate_validates(unpacked, tmp_path):
-    """By roc-validator (`make bench` installs it), offline; three recommendations are not followed.
+    """By roc-validator, offline; three recommendations are not followed.
 
     There is no publisher, authors have no affiliation, and the workflow does not claim Bioschemas'
     profile.
