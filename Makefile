@@ -18,18 +18,23 @@ UV_VERSION := 0.13.9
 # The configuration says where its results are (`pathvars`); asked when it is needed.
 RESULTS = $(shell .venv/bin/python -m perturb results $(if $(CONFIG),"$(CONFIG)"))
 
+# An unpacked artefact says what its results were made with; CONFIG=file replaces that.
+GIVEN :=
+-include artefact.mk
+CONFIGURATION = $(if $(CONFIG),--configfile "$(CONFIG)",$(GIVEN))
+
 # Nothing from the user's own Python may shadow what the lock file pins.
 export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH PYTHONHOME
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := all
-.PHONY: all setup slurm smoke status verify test test-long bench networks lint lock help
+.PHONY: all setup slurm smoke status verify artefact test test-long docs bench networks lint lock help
 
 all: setup ## set up, run the main job, print where the report is
 	@$(if $(CONFIG),.venv/bin/python -m perturb check "$(CONFIG)" >/dev/null)
 	@REPORT="$(RESULTS)/report.html" bash envs/run.sh \
-		$(if $(CONFIG),--configfile "$(CONFIG)") --cores $(CORES) $(ARGS)
+		$(CONFIGURATION) --cores $(CORES) $(ARGS)
 
 setup: ## create .venv from envs/requirements.txt, unless it is up to date
 	@bash envs/install.sh
@@ -46,8 +51,10 @@ status: ## what the runs are doing, from their files, while the workflow runs
 	@.venv/bin/python -m perturb.jobs.status $(if $(CONFIG),--configfile "$(CONFIG)")
 
 verify: setup ## recompute the hashes of all results, retrain a sample of runs
-	@$(VENV) .venv/bin/snakemake $(if $(CONFIG),--configfile "$(CONFIG)") --cores $(CORES) \
-		$(ARGS) -- verify
+	@$(VENV) .venv/bin/snakemake $(CONFIGURATION) --cores $(CORES) $(ARGS) -- verify
+
+artefact: setup ## one archive for a reviewer: code, configuration, results, checksums
+	@$(VENV) .venv/bin/snakemake $(CONFIGURATION) --cores $(CORES) $(ARGS) -- artefact
 
 # Two at a time: the tests of SLURM wait most of the time.
 PYTEST = $(VENV) .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -65,12 +72,20 @@ bench: ## set up, run the benchmarks, write results/bench.md (BENCHMARKS="step" 
 networks: setup ## a hundred networks of torchvision and timm, written to docs/networks.md
 	@$(VENV) .venv/bin/python -m benchmarks.networks $(NETWORKS)
 
-lint: setup ## ruff, mypy, snakefmt and snakemake --lint
+# Its page "Report" gives way to this checkout's report, where there is one.
+docs: setup ## the documentation site, in site/, with the report
+	@$(VENV) .venv/bin/zensical build --clean --strict
+	@for part in report.html tables figures landscapes; do \
+		[ ! -e "$(RESULTS)/$$part" ] || cp -r "$(RESULTS)/$$part" site/ || exit 1; done
+	@echo "The site: $(CURDIR)/site/index.html"
+
+lint: setup ## ruff, mypy, snakefmt, snakemake --lint, dead links in docs
 	@$(VENV) .venv/bin/ruff check .
 	@$(VENV) .venv/bin/ruff format --check .
 	@$(VENV) .venv/bin/mypy
 	@$(VENV) .venv/bin/snakefmt --check Snakefile workflow
 	@$(VENV) .venv/bin/snakemake --lint
+	@$(VENV) .venv/bin/zensical build --clean --strict
 
 # uv, because it resolves for every platform and Python at once. It stays out of .venv.
 lock: ## resolve pyproject.toml anew into envs/ (LOCKARGS=--upgrade for newer versions)

@@ -51,6 +51,7 @@ include: "workflow/rules/parts.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/audit.smk"
 include: "workflow/rules/verify.smk"
+include: "workflow/rules/artefact.smk"
 include: "workflow/rules/plan.smk"
 
 

@@ -263,6 +263,8 @@ def latex(table: Table) -> str:
     shown = [index for index, column in enumerate(table.columns) if column.paper]
     width = sum(1 + table.has_interval(index) for index in shown)
     across = rf"\multicolumn{{{width}}}{{@{{}}l}}"
+    # Rows of several lines would run into each other.
+    apart = any(table.columns[index].width for index in shown)
     header = [r"\toprule", *_tex_header(table, shown), r"\midrule"]
     letters = _letters(table)
     lines = [
@@ -282,7 +284,8 @@ def latex(table: Table) -> str:
         lines += [r"\addlinespace"] if number else []
         if group.heading:
             lines.append(rf"{across}{{\textbf{{{prose(group.heading)}}}}}\\*")
-        lines += [_tex_row(row, table, letters) for row in group.rows]
+        for row in group.rows:
+            lines += [_tex_row(row, table, letters), *[r"\addlinespace[2pt]"] * apart]
     lines += [r"\end{longtable}", *_tex_notes(table, letters), r"\endgroup"]
     return "\n".join(lines) + "\n"
 

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 # Keys that choose what a target of its own does, and change no result.
-_OF_A_COMMAND = frozenset(("target", "budget", "gpus", "verify", "plan", "save_seconds"))
+_OF_A_COMMAND = frozenset(
+    ("target", "budget", "gpus", "verify", "artefact", "plan", "save_seconds")
+)
 
 
 def configuration(files: Iterable[str], values: Mapping[str, Any]) -> str:

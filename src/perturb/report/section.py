@@ -19,8 +19,8 @@ _HEAD = r"""% Made by perturb; edit nothing here, rerun instead.
   \def\perturbend{\endinput}
 \else
   \documentclass[a4paper,10pt]{article}
-  \usepackage[T1]{fontenc}
-  \IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
+  % Without Latin Modern the T1 fonts of a small installation are bitmaps.
+  \IfFileExists{lmodern.sty}{\usepackage[T1]{fontenc}\usepackage{lmodern}}{}
   \usepackage[utf8]{inputenc}
   \usepackage[margin=18mm]{geometry}
   \usepackage{array,booktabs,graphicx,longtable}
@@ -29,6 +29,14 @@ _HEAD = r"""% Made by perturb; edit nothing here, rerun instead.
 \fi
 \makeatother
 \providecommand{\perturbresults}{.}
+% A figure as wide as the text. Two of usual height, with their captions, share a page.
+\providecommand{\perturbfigure}[1]{%
+  \sbox0{\includegraphics[width=\linewidth]{#1}}%
+  \ifdim\ht0>0.5\textheight
+    \includegraphics[width=\linewidth,height=0.82\textheight,keepaspectratio]{#1}%
+  \else
+    \includegraphics[width=\linewidth,height=0.38\textheight,keepaspectratio]{#1}%
+  \fi}
 """
 
 
@@ -89,8 +97,7 @@ def _figure(picture: Picture, folder: Path, label: str) -> str:
     return "\n".join(
         [
             r"\begin{figure}[htbp]\centering",
-            rf"\includegraphics[width=\linewidth,height=0.82\textheight,keepaspectratio]"
-            rf"{{\perturbresults/{_relative(picture.pdf, folder)}}}",
+            rf"\perturbfigure{{\perturbresults/{_relative(picture.pdf, folder)}}}",
             rf"\caption{{\textbf{{{prose(picture.title)}.}} {prose(picture.caption)}}}",
             rf"\label{{fig:{label}-{picture.name.replace('_', '-')}}}",
             r"\end{figure}",

@@ -14,7 +14,7 @@ from perturb.efficiency import catalogue as efficiency
 from perturb.jobs.store import store_folder
 from perturb.landscape.parts import page_of
 from perturb.study import Chapter
-from perturb.verify import made_again, records, searches
+from perturb.verify import made_again, records, searches, unpacked
 from perturb.verify.found import Finding, Verification
 from perturb.verify.retrain import retrain_sample
 
@@ -31,6 +31,7 @@ def verify(
     configuration (`report.html.render`). Unfinished state, logs and times are not looked at.
     """
     found = Verification(Path(results))
+    unpacked.check_files(found)
     if made_again.only_audits(found):
         made_again.compare_audits(found, config)
         found.notes.append("Nothing of the studies has been made yet: only audits were checked.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,17 @@ class Finding:
 
 @dataclass
 class Verification:
-    """What was checked so far (a part of the results at a time), and what was found wrong."""
+    """What was checked so far (a part of the results at a time), and what was found wrong.
+
+    `left_out` has the SHA-256 of the files that the artefact does not hold which the results are
+    from, by their names below the results.
+    """
 
     results: Path
     findings: list[Finding] = field(default_factory=list)
     checked: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, part: str, kind: str, file: str | Path, says: object = "") -> None:
         """Note that something is wrong with a file."""
@@ -47,6 +52,11 @@ class Verification:
     def wrong(self, *parts: str) -> bool:
         """Whether something is wrong in any of these parts."""
         return any(finding.part in parts for finding in self.findings)
+
+    def is_left_out(self, file: Path) -> bool:
+        """Whether a file is not there because the artefact was made without it."""
+        name = file.relative_to(self.results).as_posix()
+        return name in self.left_out and not file.exists()
 
     def attempt(self, part: str, file: str | Path, read: Callable[[], Any]) -> Any:
         """Return what `read` reads of `file`, or None where it is damaged, which is noted."""

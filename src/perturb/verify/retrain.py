@@ -35,13 +35,16 @@ def retrain_sample(
         installed = versions(device, getattr(today, "architecture", ""))
         here = {"device": describe_device(device), "versions": installed}
         there = {name: record[name] for name in here}
+        begins_from = _inputs(today, found.results).values()
+        if any(found.is_left_out(file) for files in begins_from for file in files.values()):
+            continue
         if deciding(there) == deciding(here):
             able[run] = today
     chosen = random.Random(seed).sample(sorted(able), min(count, len(able)))
     if len(chosen) < count:
         found.notes.append(
-            f"{len(chosen)} of {count} runs retrained: there are no others that are whole, of "
-            "today's code, and of this device and these versions"
+            f"{len(chosen)} of {count} runs retrained: there are no others that are whole, with "
+            "their data, of today's code, and of this device and these versions"
         )
     for run in chosen:
         folder = found.results / run.folder
@@ -54,14 +57,7 @@ def retrain_sample(
 
 def _differing(today: Specification, record: Mapping[str, Any], results: Path) -> str:
     """Make a run again; return what of it differs from its record, or nothing."""
-    run = today.run
-    inputs = {
-        "data": {
-            "images": results / "data" / f"{run.dataset}.npz",
-            "manifest": results / "data" / f"{run.dataset}.manifest.json",
-        },
-        "initial_weights": {"initial": results / studies.initial_file(today)},
-    }
+    inputs = _inputs(today, results)
     given = {
         k: v for kind, files in inputs.items() if kind in record["sha256"] for k, v in files.items()
     }
@@ -77,3 +73,15 @@ def _differing(today: Specification, record: Mapping[str, Any], results: Path) -
     names = again["sha256"]["files"]
     changed = sorted(name for name in names if names[name] != record["sha256"]["files"].get(name))
     return f"other {', '.join(changed + keys)} than recorded" if keys else ""
+
+
+def _inputs(today: Specification, results: Path) -> dict[str, dict[str, Path]]:
+    """Return the files that a run is made from, by what a record calls them."""
+    data, dataset = results / "data", today.run.dataset
+    return {
+        "data": {
+            "images": data / f"{dataset}.npz",
+            "manifest": data / f"{dataset}.manifest.json",
+        },
+        "initial_weights": {"initial": results / studies.initial_file(today)},
+    }
