@@ -141,10 +141,11 @@ def test_like_takes_no_number_note_or_title_of_other_data(root, raw_config):
 def test_the_title_is_the_users_own_or_says_whose_images_they_are(own):
     assert studies.title(own()) == "Methods compared on faces"
     assert studies.title(own(title="Faces")) == "Faces"
-    assert studies.title(own(title="Faces", top={"chapters": ["digits", "faces"]})).endswith(
-        "PUGD with radius, timing and scale; Faces"
-    )
+    both = studies.title(own(title="Faces", top={"chapters": ["digits", "faces"]}))
+    assert both == "Digits, true labels; Faces"
     assert studies.title(own(top={"title": "Mine"})) == "Mine"
+    many = {"chapters": ["faces", "digits", "minima_digits_smoke", "reid_patches", "fer_digits"]}
+    assert studies.title(own(title="Faces", top=many)) == "Faces, and 4 further chapters"
 
 
 def test_there_is_a_list_of_what_there_is(root, capsys):

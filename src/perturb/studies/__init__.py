@@ -124,15 +124,20 @@ def chapter(config: Config, name: str) -> Chapter:
 def asked(config: Config) -> tuple[Chapter, ...]:
     """Return the chapters of the results section: each study's together, in the asked order.
 
+    A ranking comes after the data sets that it is over.
     PerturbError where the configuration asks for one that it does not have.
     """
     listed = {name: one for name, one in _by_name(config).items() if one.asked}
     listed |= {name: chapter(config, name) for name in config.asked}
     place = {name: number for number, name in enumerate(config.asked)}
     order = sorted(
-        listed.values(), key=lambda one: (NAMES.index(one.study), place.get(one.name, -1))
+        listed.values(), key=lambda one: (NAMES.index(one.study), place.get(one.name, len(place)))
     )
     return tuple(order)
+
+
+# Titles that one line can carry.
+_TITLES = 3
 
 
 def title(config: Config) -> str:
@@ -155,4 +160,7 @@ def title(config: Config) -> str:
             else:
                 titles[entry.get("title", study)] = None
     compared = f"Methods compared on {' and '.join(own)}" if own else ""
-    return "; ".join(filter(None, [*titles, compared])) or "Results"
+    parts = [part for part in (*titles, compared) if part]
+    if len(parts) > _TITLES:
+        return f"{parts[0]}, and {len(parts) - 1} further chapters"
+    return "; ".join(parts) or "Results"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _BAND = "Mean over seeds, band of one standard deviation."
-_SMOOTHED = "Accuracy and gradients: running mean over {window} epochs, the raw curve faint."
+_SMOOTHED = "Accuracy and gradients: {smoothed}."
 
 FIGURES: dict[str, tuple[str, str]] = {
     "distance": (
@@ -68,5 +68,6 @@ OF_VALLEY = ("traces", "paths")
 
 def caption(name: str, scale: str, window: int) -> str:
     """Return a figure's caption in plain text."""
-    text = FIGURES[name][1].format(window=window)
+    smoothed = f"running mean over {window} epochs, the raw curve faint"
+    text = FIGURES[name][1].format(smoothed=smoothed if window > 1 else "every epoch")
     return ("Smoke run, not a result of the study. " if scale == "smoke" else "") + text
