@@ -143,9 +143,9 @@ def test_the_title_is_the_users_own_or_says_whose_images_they_are(own):
     assert studies.title(own(title="Faces")) == "Faces"
     both = studies.title(own(title="Faces", top={"chapters": ["digits", "faces"]}))
     assert both == "Digits, true labels; Faces"
-    assert studies.title(own(top={"title": "Mine"})) == "Mine"
     many = {"chapters": ["faces", "digits", "minima_digits_smoke", "reid_patches", "fer_digits"]}
     assert studies.title(own(title="Faces", top=many)) == "Faces, and 4 further chapters"
+    assert studies.title(own(top={"title": "Mine"})) == "Mine"
 
 
 def test_there_is_a_list_of_what_there_is(root, capsys):
