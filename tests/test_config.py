@@ -82,7 +82,7 @@ def test_a_data_set_of_ones_own_takes_over_another_ones_methods(make, raw_config
 
 def test_the_study_lists_what_the_issue_names(make, raw_config):
     config = make(raw_config)
-    for dataset, epochs in (("cifar10", 400), ("cifar100", 400), ("digits", 30)):
+    for dataset, epochs in (("cifar10", 400), ("cifar100", 400)):
         rows = {row.method: row for row in plan_of(config, dataset).rows}
         rules = {parse(name).rule for name in rows}
         assert rules == {"sgd", "ugd", "pugd", "samx", "sam", "asam", "gsam", "looksam", "aesam"}
@@ -95,6 +95,15 @@ def test_the_study_lists_what_the_issue_names(make, raw_config):
             "Radius and scale",
             "Timing",
         }
+
+
+def test_the_main_job_compares_the_same_methods_with_true_and_wrong_labels(make, raw_config):
+    clean, noisy = (
+        plan_of(make(raw_config), dataset) for dataset in ("digits", "digits_noise-0.4")
+    )
+    assert {clean.chapter, noisy.chapter} < set(raw_config["chapters"])
+    assert [row.method for row in clean.rows] == [row.method for row in noisy.rows]
+    assert clean.reference == noisy.reference == noisy.sgd == "sgd_30"
 
 
 @pytest.mark.parametrize(
