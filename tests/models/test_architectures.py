@@ -256,6 +256,7 @@ def test_the_second_convolution_of_a_stage_change_sees_the_inputs_a_pixel_on():
     assert torch.equal(convolution(inputs), expected) and expected.shape == (2, 16, 4, 4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("prefix", ["", "real_"])
 def test_the_thin_xnor_resnets_do_not_diverge_at_the_learning_rate_of_the_study(prefix):
     torch.manual_seed(0)

@@ -162,6 +162,7 @@ def test_short_runs_share_a_job_and_finished_ones_are_not_trained_again(
     assert not (slurm_checkout.results / "state").exists()
 
 
+@pytest.mark.long
 def test_nothing_is_trained_twice_on_a_cluster(of_local_run, make_slurm_checkout, cluster):
     """Touched scripts; a pack of which one run is in the store and one is not."""
     slurm_checkout = make_slurm_checkout(values={**STUDY, "predictions": True})

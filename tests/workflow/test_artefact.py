@@ -198,6 +198,7 @@ def test_without_their_images_runs_are_checked_and_not_trained_again(unpacked, t
     assert found.notes[-1].startswith("0 of 1 runs retrained") and "their data" in found.notes[-1]
 
 
+@pytest.mark.long
 def test_the_same_study_made_again_is_the_same_archive(packed, root, tmp_path):
     """From another folder, by other times of files, with one core."""
     again = replace(packed, path=tmp_path / "again")
@@ -207,6 +208,7 @@ def test_the_same_study_made_again_is_the_same_archive(packed, root, tmp_path):
     assert sha256(archive_of(again)) == sha256(archive_of(packed))
 
 
+@pytest.mark.long
 def test_results_that_were_edited_are_not_packed_and_the_last_archive_stays(packed):
     table, before = packed.path / RESULTS / "tables/digits.md", sha256(archive_of(packed))
     whole = table.read_bytes()

@@ -89,6 +89,7 @@ def test_verify_knows_what_an_audit_leaves_and_finds_what_was_changed(make_check
     assert found() == {("audit/mine.html", "uncompared")}
 
 
+@pytest.mark.long
 def test_the_preconfigured_audit_needs_its_folder_only(make_checkout, real_data):
     if not (real_data / "cv_rts-results").is_dir():
         pytest.skip("PERTURB_TEST_DATA holds no cv_rts-results")

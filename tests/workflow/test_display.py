@@ -89,6 +89,7 @@ def test_bars_and_an_end_in_a_terminal_also_after_it_was_killed(made):
     assert len(starts) == 2 and starts[1]["start"] >= 1
 
 
+@pytest.mark.long
 def test_plain_lines_in_a_pipe_and_one_a_failure(made, monkeypatch):
     checkout, command = made
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich would colour a pipe, too

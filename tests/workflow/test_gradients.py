@@ -70,6 +70,7 @@ def test_mistakes_get_one_message(make_checkout):
     one_message(done, "Did you mean 'gradients'?")
 
 
+@pytest.mark.long
 def test_a_toy_is_made_again_when_its_settings_change_and_no_other_run(make_checkout):
     checkout = make_checkout(values=TINY)
     toy = "results/runs/gradients_smoke/sign_units/toy_dimension-4_pretraining-0/seed0/record.json"

@@ -51,6 +51,7 @@ def test_a_plan_without_data_is_followed_to_the_run(fresh):
         assert (fresh.results / f"plan/cifar100_{name}.png").stat().st_size > 10_000
 
 
+@pytest.mark.long
 def test_toys_are_planned(fresh):
     done = plan(fresh, "target=results/tables/gradients_smoke.csv")
     assert done.returncode == 0, done.stderr

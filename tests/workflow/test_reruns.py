@@ -114,6 +114,7 @@ def test_times_comments_and_a_new_version_rerun_nothing(copied):
     assert planned(copied.snakemake("-n"))["prepare_data"] == 1
 
 
+@pytest.mark.long
 def test_runs_of_a_removed_method_are_reported_and_stop_nothing(copied):
     runs = copied.results / "runs/digits/cnn"
     shutil.copytree(runs / "pugd_2", runs / "foo_2")
@@ -126,6 +127,7 @@ def test_runs_of_a_removed_method_are_reported_and_stop_nothing(copied):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_documented_spellings_verify(make_checkout):
     methods = ["org_2", "sam_0.050_2", "pugdr_isin2_0.01_2"]
     own = {**VALUES["rts"]["datasets"]["digits"], "methods": [{"method": m} for m in methods]}
@@ -183,6 +185,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.long
 def test_a_changed_folder_of_images_is_seen(make_checkout, tmp_path):
     folder = tmp_path / "images"
     draw_images(folder)
@@ -217,6 +220,7 @@ def test_a_changed_folder_of_images_is_seen(make_checkout, tmp_path):
     assert said not in checkout.snakemake(*verify).stdout
 
 
+@pytest.mark.long
 def test_an_older_file_in_a_folder_of_an_audit_is_seen(copied):
     """Snakemake compares times: a file that was put back from a copy is older than the audit."""
     folder = copied.path / "files"

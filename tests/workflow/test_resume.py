@@ -86,6 +86,7 @@ def test_killed_stopped_and_started_twice_it_comes_to_the_same_bytes(make_checko
     assert made(checkout) == expected
 
 
+@pytest.mark.long
 def test_a_diverging_run_is_a_row_and_an_edited_rule_reruns_its_runs_only(make_checkout):
     digits = {
         "reference": "pugd_6",

@@ -78,6 +78,7 @@ def test_the_search_is_priced_before_it_starts(followed):
     assert re.search(r"runs +10: 8 finished, 2 to do", done.stdout)
 
 
+@pytest.mark.long
 def test_a_model_of_the_registry_gets_an_efficiency_table(followed):
     (followed.path / "fast.yaml").write_text("efficiency: {batch_sizes: [1, 8], seconds: 0.1}\n")
     asked = ("--configfile", "fast.yaml", "--", "results/tables/efficiency_cnn.csv")

@@ -140,6 +140,7 @@ def test_moved_touched_damaged_or_deleted_nothing_is_made_again(checkout):
         assert path.stat().st_nlink == 2, path
 
 
+@pytest.mark.long
 def test_a_rule_edited_and_put_back_and_a_seed_removed_and_added(checkout):
     before, count = everything(checkout), computed(checkout)
     rule = checkout.path / RULE
@@ -164,6 +165,7 @@ def test_a_rule_edited_and_put_back_and_a_seed_removed_and_added(checkout):
     assert computed(checkout) == count + 2 * 2
 
 
+@pytest.mark.long
 def test_outputs_of_a_failed_job_come_back_and_are_not_taken_for_current(checkout):
     before, count = everything(checkout), computed(checkout)
     rule = checkout.path / RULE
@@ -182,6 +184,7 @@ def test_outputs_of_a_failed_job_come_back_and_are_not_taken_for_current(checkou
     assert nothing_to_do(checkout)
 
 
+@pytest.mark.long
 def test_older_code_s_runs_make_a_table_under_another_folder(checkout):
     before = hashes(checkout.results)
     code = next(Store(checkout.results / "store").entries()).made_from["code"]
@@ -225,6 +228,7 @@ def start(checkout, targets=TARGETS, cores=2):
     )
 
 
+@pytest.mark.long
 def test_a_rule_edited_while_runs_train_mixes_no_code(root, tmp_path):
     """The runs of one row are of one code, whatever is edited in between (a case of users')."""
     checkout = copy_of_project(root, tmp_path / "checkout", VALUES)
@@ -251,6 +255,7 @@ def test_a_rule_edited_while_runs_train_mixes_no_code(root, tmp_path):
     assert len(codes) == 1
 
 
+@pytest.mark.long
 def test_two_checkouts_share_a_store_at_once_and_a_third_trains_nothing(first, root, tmp_path):
     store = tmp_path / "shared"
     one, two, three = (
@@ -271,6 +276,7 @@ def test_two_checkouts_share_a_store_at_once_and_a_third_trains_nothing(first, r
     assert nothing_to_do(two)
 
 
+@pytest.mark.long
 def test_killed_while_results_are_kept_and_put_back(first, root, tmp_path):
     expected, draw = hashes(first.results), random.Random(3)
     store = tmp_path / "store"
@@ -314,6 +320,7 @@ def test_a_damaged_entry_is_made_again_and_the_others_are_put_back(checkout):
     assert "damaged: epochs.csv" in log.read_text()
 
 
+@pytest.mark.long
 def test_a_full_disk_of_the_store_costs_no_run(first, root, tmp_path):
     full = tmp_path / "full"
     full.mkdir()
