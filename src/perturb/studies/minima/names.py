@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from perturb import slugs, studies
@@ -73,6 +74,7 @@ class Name:
         return replace(self, values={**self.values, **without})
 
 
+@lru_cache(maxsize=65536)
 def parse(method: str) -> Name:
     """Return what a name says; PerturbError where it does not parse or its settings do not fit."""
     own, separator, parent = method.partition(OF)
