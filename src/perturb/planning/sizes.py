@@ -16,7 +16,7 @@ from perturb.runs import Specification
 from perturb.train.settings import TrainSettings
 
 _EPOCH_ROW = 420  # bytes of a line of epochs.csv and of timing.csv, seen on the digits
-_RECORD = 5_000  # bytes of record.json
+_RECORD = 7_300  # bytes of record.json, most of them hashes of modules
 # What a classifier notes of each training batch: loss, norm of the gradient and of the
 # perturbation (perturb.train.classifier).
 _TRAINING_SERIES = 3
