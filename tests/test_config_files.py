@@ -90,3 +90,16 @@ def test_make_asks_the_configuration_where_its_results_are(root, tmp_path):
         [*command, "CONFIG=own.yaml"], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert "perturb: no folder nowhere." in done.stderr
+
+
+@pytest.mark.parametrize(
+    "given", [["--configfile", "{}"], ["--configfile={}"], ["--configfiles", "{}"]]
+)
+def test_snakemake_itself_says_where_a_file_does_not_parse(root, tmp_path, given):
+    (tmp_path / "broken.yaml").write_text("seeds: [0, 1\nchapters: [a]\n")
+    arguments = [text.format(tmp_path / "broken.yaml") for text in given]
+    command = [sys.executable, "-m", "snakemake", "--dry-run", *arguments]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    said = done.stderr.replace("\n", " ")
+    assert said.count("broken.yaml, line 2, column 9: does not parse as YAML") == 1

@@ -2,11 +2,20 @@
 
 Snakemake finds its logger plugins by the name of their package, which is why this one stands beside
 `perturb` and not in it. What is shown is in `perturb.jobs.display`.
+
+Snakemake imports this file at every start, before it reads a configuration: what is wrong with one
+is said here, for Snakemake's own message names neither file nor line.
 """
 
+import sys
 from logging import LogRecord
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
+
+if any(argument.startswith("--configfile") for argument in sys.argv):
+    from perturb.config_files import say_broken
+
+    say_broken(sys.argv[1:])
 
 
 class LogHandler(LogHandlerBase):
