@@ -6,8 +6,7 @@ parse names neither file nor line.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,26 +22,6 @@ def check_files(paths: Iterable[str | Path]) -> None:
     for path in paths:
         if Path(path).is_file():
             read(path)
-
-
-def say_broken(arguments: Sequence[str]) -> None:
-    """Print where a `--configfile` of Snakemake's arguments does not parse.
-
-    Snakemake reads these before the Snakefile, and its message names neither file nor line.
-    """
-    taking = False
-    for argument in arguments:
-        if argument.startswith("-"):
-            option, _, given = argument.partition("=")
-            taking, argument = option in ("--configfile", "--configfiles"), given
-        if not (taking and argument):
-            continue
-        try:
-            yaml.compose(Path(argument).read_bytes(), Loader=_Loader)
-        except yaml.YAMLError as error:
-            print(f"perturb: {_says(argument, error)}", file=sys.stderr)
-        except OSError:
-            continue  # Snakemake names it
 
 
 def read(path: str | Path) -> dict[str, Any]:

@@ -8,13 +8,40 @@ is said here, for Snakemake's own message names neither file nor line.
 """
 
 import sys
+from collections.abc import Sequence
 from logging import LogRecord
+from pathlib import Path
 
+import yaml
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 
-if any(argument.startswith("--configfile") for argument in sys.argv):
-    from perturb.config_files import say_broken
 
+def say_broken(arguments: Sequence[str]) -> None:
+    """Print where a `--configfile` of Snakemake's arguments does not parse.
+
+    Without perturb: a checkout's Snakefile decides which one is imported.
+    """
+    taking = False
+    for argument in arguments:
+        if argument.startswith("-"):
+            option, _, given = argument.partition("=")
+            taking, argument = option in ("--configfile", "--configfiles"), given
+        if not (taking and argument):
+            continue
+        try:
+            yaml.compose(Path(argument).read_bytes(), Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+            print(
+                f"perturb: {argument}{where}: does not parse as YAML: {error.problem}.",
+                file=sys.stderr,
+            )
+        except (OSError, yaml.YAMLError):
+            continue  # Snakemake names it
+
+
+if any(argument.startswith("--configfile") for argument in sys.argv):
     say_broken(sys.argv[1:])
 
 
