@@ -3,11 +3,8 @@
 import shutil
 from types import SimpleNamespace
 
-import pytest
-
 from perturb import code, studies
 from perturb.jobs.finished import Standing, code_changes, come_back, standing
-from perturb.jobs.store import Store
 from perturb.runs import made_from, names_of, write_record
 from perturb.studies.rts.settings import RtsSpecification
 
@@ -15,16 +12,6 @@ from .made_up import bytes_of, make_run
 
 SPECIFICATION = RtsSpecification(dataset="digits", model="cnn", method="sgd_2", seed=0)
 NEUTRAL = RtsSpecification.NEUTRAL
-
-
-@pytest.fixture
-def results(tmp_path):
-    return tmp_path / "results"
-
-
-@pytest.fixture
-def store(tmp_path, results):
-    return Store(tmp_path / "store", results, "abc123")
 
 
 def finish(results, modules, seed=0):
