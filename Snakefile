@@ -67,12 +67,17 @@ for path in sorted(
 STANDING = []
 
 
-# PyTorch is imported while the data are prepared.
 onstart:
+    is_local = workflow.executor_plugin.common_settings.local_exec
+    if CONFIG.values.get("fork_jobs") and is_local:
+        forkserver.start()  # it imports PyTorch beside what follows
     STANDING.extend(finished.standing(workflow.dag.needrun_jobs()))
     finished.say_code_changes(STANDING, STORE, os.environ[store.COMMIT_VARIABLE])
+    finished.forget_what_is_gone(
+        workflow.dag.needrun_jobs(), workflow.persistence.cleanup_metadata
+    )
     os.environ[code.PLANNED_VARIABLE] = code.planned()
-    if workflow.executor_plugin.common_settings.local_exec:
+    if is_local:
         from perturb.planning import (
             forecast,
         )  # imports SciPy, which planning alone does without
@@ -86,11 +91,6 @@ onstart:
             forecast.runs_of(workflow.dag.needrun_jobs()),
             workflow.cores,
         )
-    if (
-        CONFIG.values.get("fork_jobs")
-        and workflow.executor_plugin.common_settings.local_exec
-    ):
-        forkserver.start()
 
 
 onsuccess:

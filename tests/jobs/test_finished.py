@@ -4,7 +4,13 @@ import shutil
 from types import SimpleNamespace
 
 from perturb import code, studies
-from perturb.jobs.finished import Standing, code_changes, come_back, standing
+from perturb.jobs.finished import (
+    Standing,
+    code_changes,
+    come_back,
+    forget_what_is_gone,
+    standing,
+)
 from perturb.runs import made_from, names_of, write_record
 from perturb.studies.rts.settings import RtsSpecification
 
@@ -77,6 +83,19 @@ def test_only_what_is_there_and_has_a_specification_is_noted(results):
     assert one.record == folder / "record.json"
     landscape = results / "landscapes/digits/cnn/sgd_2/seed0/plane0.npz"
     assert Standing((landscape,), SPECIFICATION).record is None
+
+
+def test_snakemake_forgets_a_job_only_where_all_its_outputs_are_gone(tmp_path):
+    # The record of an output that is there says with what it was made: by it alone a changed
+    # parameter is seen, should Snakemake be killed before the job begins.
+    (tmp_path / "there").touch()
+    jobs = [
+        SimpleNamespace(output=[f"{tmp_path}/there", f"{tmp_path}/gone"]),
+        SimpleNamespace(output=[f"{tmp_path}/a", f"{tmp_path}/b"]),
+    ]
+    forgotten = []
+    forget_what_is_gone(jobs, forgotten.append)
+    assert forgotten == [f"{tmp_path}/a", f"{tmp_path}/b"]
 
 
 def test_outputs_that_are_gone_come_back_where_the_settings_are_those_asked_for(store, results):

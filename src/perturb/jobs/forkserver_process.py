@@ -8,8 +8,9 @@ OWNER is the number of the process whose jobs it serves, HANDLE that of its list
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
-import json
+import marshal
 import os
 import runpy
 import selectors
@@ -59,9 +60,11 @@ def serve(owner: int, listener: socket.socket) -> None:
     for number in FORWARDED:  # a cluster signals every process of a job; the jobs decide
         signal.signal(number, signal.SIG_IGN)
     sources = _sources()
+    gc.disable()
     for name in (*PRELOADED, *_modules_of_studies()):
         importlib.import_module(name)
-    _hash_code_of_training()
+    _ask_what_each_run_asks()
+    _leave_to_the_forks()
     waking, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(woken)
@@ -75,6 +78,7 @@ def serve(owner: int, listener: socket.socket) -> None:
             ready = selector.select(0 if later and jobs else None)
             if not ready:
                 importlib.import_module(later.pop(0))
+                _leave_to_the_forks()
             for key, _ in ready:
                 if key.data == "owner":
                     alive = False
@@ -128,19 +132,32 @@ def _receive(connection: socket.socket) -> _Job | None:
         head, streams, _, _ = socket.recv_fds(connection, NUMBER.size, 3)
         (length,) = NUMBER.unpack(head)
         message = connection.recv(length, socket.MSG_WAITALL)
-        return _Job(**json.loads(message), streams=streams)
-    except (OSError, ValueError, struct.error):
+        return _Job(**marshal.loads(message), streams=streams)
+    except (OSError, EOFError, TypeError, ValueError, struct.error):
         for stream in streams:
             os.close(stream)
         return None
 
 
-def _sources() -> list[tuple[str, int, int]]:
-    """Return each file of the library with its time and size."""
+def _leave_to_the_forks() -> None:
+    """Have no fork look for garbage in what is imported: each page that it looks at is copied.
+
+    One full collection in a fork costs a quarter of a second.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def _sources(folder: Path | str = SOURCE) -> list[tuple[str, int, int]]:
+    """Return each file of the library with its time and size. Each job asks: no `Path.rglob`."""
     found = []
-    for path in sorted(SOURCE.rglob("*.py")):
-        status = path.stat()
-        found.append((str(path), status.st_mtime_ns, status.st_size))
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_dir(follow_symlinks=False):
+                found += _sources(entry.path)
+            elif entry.name.endswith(".py"):
+                status = entry.stat()
+                found.append((entry.path, status.st_mtime_ns, status.st_size))
     return found
 
 
@@ -151,16 +168,19 @@ def _modules_of_studies() -> list[str]:
     return [reference.partition(":")[0] for reference in references]
 
 
-def _hash_code_of_training() -> None:
-    """Have `perturb.code` know its hashes of what runs use, which each job asks for.
+def _ask_what_each_run_asks() -> None:
+    """Have the library know what every run asks of it first: hashes of code, versions, bases.
 
     A job whose run is put back from the store does little else.
     """
-    code = importlib.import_module("perturb.code")
+    modules = {name: importlib.import_module(f"perturb.{name}") for name in ("bases", "code")}
     rooms = ("optim.rules", "optim.bases", "models")
     found = {room: (SOURCE / room.replace(".", "/")).glob("[!_]*.py") for room in rooms}
-    modules = [f"perturb.{room}.{path.stem}" for room, paths in found.items() for path in paths]
-    code.of("perturb.train.run", *_modules_of_studies(), *modules)
+    used = [f"perturb.{room}.{path.stem}" for room, paths in found.items() for path in paths]
+    modules["code"].of("perturb.train.run", *_modules_of_studies(), *used)
+    modules["bases"].options()
+    determinism = importlib.import_module("perturb.train.determinism")
+    determinism.versions(importlib.import_module("torch").device("cpu"))
 
 
 def _forget_own_modules() -> None:
@@ -180,6 +200,7 @@ def _fork(job: _Job, sources: list[tuple[str, int, int]], inherited: list[socket
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no server, no jobs
         for each in inherited:
             each.close()
+        gc.enable()
         if _sources() != sources:
             _forget_own_modules()
         status = _run(job)
