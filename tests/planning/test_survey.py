@@ -216,14 +216,14 @@ def test_a_folder_of_images_is_planned_before_it_is_prepared(plan, raw_config, t
         plan("pets")
 
 
-def test_a_study_that_cannot_be_timed_says_so(plan, monkeypatch):
+def test_a_study_that_cannot_be_timed_says_what_to_run_first(plan, monkeypatch, tmp_path):
     import dataclasses
 
     study = dataclasses.replace(studies.get("gradients"), calibrate="")
     monkeypatch.setattr(
         studies, "get", lambda name, get=studies.get: study if name == "gradients" else get(name)
     )
-    with pytest.raises(PerturbError, match="Finish a run first"):
+    with pytest.raises(PerturbError, match=f"Finish a run first: snakemake -- {tmp_path}/"):
         plan("gradients_smoke")
 
 

@@ -176,7 +176,7 @@ def _workload(
             found, weights = from_calibration(measured, size), measured.weights_bytes
         else:
             largest = max(specifications, key=lambda one: works[one.method].count)
-            found = from_unit(unit_cost(largest, folder))
+            found = from_unit(unit_cost(largest, folder, results))
         devices[found.device] = found
     kept = (results / "runs" / one.dataset / one.model).glob(f"*/*/{LAST}")
     return Workload(

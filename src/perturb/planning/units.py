@@ -26,9 +26,10 @@ class UnitCost:
     settings: dict[str, object]
 
 
-def unit_cost(specification: Specification, folder: Path) -> UnitCost:
+def unit_cost(specification: Specification, folder: Path, results: Path) -> UnitCost:
     """Return what a unit of cost takes here for runs like this one; measured once, then kept.
 
+    `folder` keeps it; `results` is where finished runs are.
     PerturbError where neither a finished run nor its study can tell.
     """
     study = studies.get(specification.study)
@@ -36,7 +37,7 @@ def unit_cost(specification: Specification, folder: Path) -> UnitCost:
         raise PerturbError(
             f"plan: nothing is known of {specification.model} on {specification.dataset} on this "
             f"machine, and study {study.name} times no units of cost. Finish a run first: "
-            f"snakemake -- <results>/{specification.run.record}"
+            f"snakemake -- {results / specification.run.record}"
         )
     path = calibration_file(specification, folder)
     plain = json.loads(json.dumps(specification.settings()))
