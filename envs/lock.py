@@ -73,13 +73,15 @@ def conda_environment(dependencies: list[str], versions: dict[str, str]) -> str:
 def main(arguments: list[str]) -> None:
     """Write envs/requirements.txt, slurm.txt, bench.txt and perturb.yaml."""
     project = tomllib.loads(PROJECT.read_text())["project"]
-    main = [PROJECT.name, "--extra", "dev", "--constraints", str(PINS.relative_to(ENVS.parent))]
-    compile_lock(main, MAIN_LOCK, arguments)
+    extras = project["optional-dependencies"]
+    main = [PROJECT.name, "--extra", "models", "--extra", "dev"]
+    compile_lock([*main, "--constraints", str(PINS.relative_to(ENVS.parent))], MAIN_LOCK, arguments)
     for extra in ("slurm", "bench"):
-        requirements = "\n".join(project["optional-dependencies"][extra])
+        requirements = "\n".join(extras[extra])
         output = ENVS / f"{extra}.txt"
         compile_lock(["-", "--constraints", str(MAIN_LOCK)], output, arguments, requirements)
-    text = conda_environment(project["dependencies"], locked_versions(MAIN_LOCK))
+    direct = [*project["dependencies"], *extras["models"]]
+    text = conda_environment(direct, locked_versions(MAIN_LOCK))
     (ENVS / "perturb.yaml").write_text(text)
 
 

@@ -99,7 +99,8 @@ def test_conda_file_agrees_with_the_lock():
     assert conda == ["python=3.11", "pip"]
     pins = dict(line.split("==") for line in with_pip["pip"])
     locked = versions("requirements.txt", CONDA_PYTHON)
-    assert pins == {name: locked[name] for name in names(PROJECT["dependencies"])}
+    direct = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["models"]]
+    assert pins == {name: locked[name] for name in names(direct)}
 
 
 def test_no_host_and_no_url():
@@ -138,7 +139,8 @@ def test_installed_versions_are_the_locked_ones():
 
 
 def test_a_users_own_torch_is_bounded_and_the_lock_pins_it():
-    wanted = {r.name: r.specifier for r in map(Requirement, PROJECT["dependencies"])}
+    direct = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["models"]]
+    wanted = {r.name: r.specifier for r in map(Requirement, direct)}
     for name, own in (("torch", "2.11.0"), ("torchvision", "0.26.0")):
         assert wanted[name].contains(own) and "==" not in str(wanted[name])
     pins = [Requirement(line) for line in (ENVS / "pins.txt").read_text().splitlines()[1:]]
@@ -147,3 +149,19 @@ def test_a_users_own_torch_is_bounded_and_the_lock_pins_it():
     for pin in pins:
         assert str(pin.specifier) == f"=={locked[pin.name]}"
     assert 'PINS = ENVS / "pins.txt"' in (ENVS / "lock.py").read_text()
+
+
+def test_nothing_that_the_library_depends_on_wants_one_version_of_torch():
+    # torchvision does, and whatever depends on it: so pip would replace a torch that is there.
+    waiting, seen, wanting = [*names(PROJECT["dependencies"])], set(), []
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name in seen or name == "torch":
+            continue
+        seen.add(name)
+        needed = [Requirement(text) for text in requires(name) or []]
+        needed = [one for one in needed if not one.marker or one.marker.evaluate({"extra": ""})]
+        wanting += [name for one in needed if one.name == "torch" and "==" in str(one.specifier)]
+        waiting += [one.name for one in needed]
+    assert {"torchmetrics", "huggingface-hub", "snakemake"} <= seen
+    assert wanting == []

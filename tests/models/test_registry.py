@@ -37,6 +37,37 @@ def test_every_function_can_be_imported():
     assert all(callable(model.load()) for model in MODELS.values())
 
 
+WITHOUT_TORCHVISION = """
+import sys
+sys.modules |= {"torchvision": None, "timm": None}
+import torch, perturb, perturb.landscape, perturb.optim, perturb.retrieval
+from perturb.errors import PerturbError
+network = perturb.models.build("cnn", 10, 8, 1)
+images, labels = torch.zeros(4, 1, 8, 8), torch.zeros(4, dtype=torch.long)
+optimizer = perturb.optim.build("pugd_1", network.parameters(), lr=0.1)
+def closure():
+    optimizer.zero_grad()
+    loss = torch.nn.functional.cross_entropy(network(images), labels)
+    loss.backward()
+    return loss
+optimizer.step(closure)
+for name in ("vit", "reid_small", "timm-resnet26", "torchvision-mobilenet_v3_small"):
+    try:
+        perturb.models.build(name, 10, 32)
+    except PerturbError as error:
+        print(error)
+"""
+
+
+def test_the_library_needs_torchvision_and_timm_for_their_models_alone():
+    """They are no dependencies: pip would replace a user's torch with the one that they want."""
+    command = [sys.executable, "-c", WITHOUT_TORCHVISION]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert said and all("is not installed. Install the version that belongs" in one for one in said)
+
+
 def test_a_model_of_ones_own(tmp_path, monkeypatch):
     """docs/add-a-model.md to the letter: its file, its registry line, its use."""
     page = (Path(__file__).parents[2] / "docs" / "add-a-model.md").read_text()

@@ -19,6 +19,7 @@ _MODELS = {
     "timm": r"^@register_model\s+def (\w+)\(",
     "torchvision": r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(",
 }
+NAMES = tuple(_MODELS)
 
 
 def split(name: str) -> tuple[str, str]:
@@ -48,12 +49,20 @@ def check(library: str, architecture: str) -> None:
     raise PerturbError(f"{library} {version(library)} has no model '{architecture}'. {hint}")
 
 
+def missing(library: str) -> PerturbError:
+    """Return the error that a library is not installed, with what to do."""
+    return PerturbError(
+        f"{library}, which this model is built with, is not installed. Install the version that "
+        "belongs to your PyTorch, or `pip install 'perturb[models]'`, which may replace PyTorch."
+    )
+
+
 @cache
 def architectures(library: str) -> frozenset[str]:
     """Return the names of a library's image classifiers, told from its files' text."""
     found = find_spec(library)
     if found is None or found.origin is None:
-        raise PerturbError(f"the package {library} is not installed: pip install {library}")
+        raise missing(library)
     files = sorted(Path(found.origin).with_name("models").glob("*.py"))
     pattern = re.compile(_MODELS[library], re.MULTILINE)
     return frozenset(

@@ -37,10 +37,18 @@ class Model:
     image_multiple: int = 1
 
     def load(self, options: Mapping[str, Option] | None = None) -> Callable[..., nn.Module]:
-        """Import the model's module and return its build function, with `options` if it has any."""
+        """Import the model's module and return its build function, with `options` if it has any.
+
+        PerturbError where the library that it is built with is not installed.
+        """
         self.check_options(options or {})
         module, _, function = self.function.partition(":")
-        return getattr(importlib.import_module(module), function)
+        try:
+            return getattr(importlib.import_module(module), function)
+        except ModuleNotFoundError as error:
+            if error.name not in libraries.NAMES:
+                raise
+            raise libraries.missing(error.name) from None
 
     def check_options(self, options: Mapping[str, Option]) -> None:
         """Raise PerturbError for options: only a library's model has some, which it checks."""
