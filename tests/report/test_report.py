@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import msgspec
 import pandas as pd
 import pytest
 from PIL import Image, ImageChops
@@ -158,7 +159,7 @@ def test_a_smoke_run_says_so_first(chapter, results, table):
     said = words_of(results / "smoke.html")
     assert said.index("Smoke run.") < said.index("Every method")
     table.frame["scale"] = "smoke"
-    assert words.what_was_run(table).startswith("Smoke run, not a result")
+    assert words.what_was_run(table).startswith("Smoke run, not a result: which of ")
 
 
 def test_the_findings_come_from_the_numbers(table):
@@ -166,9 +167,25 @@ def test_the_findings_come_from_the_numbers(table):
     assert "pugd_30 reached 98.52 ± 1.05 % test accuracy" in said
     assert "At equal gradient evaluations, the difference of sgd_60 to pugd_30 is −0.19" in said
     assert "no method differs from its reference at the 5 % level" in said
-    assert "t tests of a difference" in said and "corrected after Holm" in said
-    assert "a test on these seeds finds a difference with power 0.8 only from" in said
+    assert "is found on these seeds with power 0.8" in said
     assert "Runs are missing of gsam_0.05_0.01_30." in said
+
+
+def test_what_was_asked_is_a_question_with_its_data(table):
+    said = words.what_was_run(table)
+    assert said.startswith("Which of ") and " end at a higher test accuracy than pugd_30? " in said
+    assert "wrong" not in said
+    plan = msgspec.structs.replace(table.plan, dataset="digits_noise-0.4")
+    noisy = replace(table, plan=plan)
+    assert "on digits_noise-0.4 (40 % of the train labels wrong)" in words.what_was_run(noisy)
+
+
+def test_what_no_test_decides_is_named_with_its_difference(table):
+    said = next(text for text in words.findings(table) if "cannot be told" in text)
+    undecided = table.frame[table.frame["verdict"] == "not distinguishable"]
+    furthest = undecided.loc[undecided["difference_to_pugd_30_mean"].abs().idxmax(), "method"]
+    assert said.partition(" of it: ")[2].startswith(f"{furthest} (")
+    assert said.startswith(f"{len(undecided)} methods cannot be told from the reference")
 
 
 def test_significant_differences_are_named(table):

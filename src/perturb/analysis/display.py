@@ -113,6 +113,11 @@ def caption(table: ComparisonTable) -> str:
             "Without duplicates: accuracy on the test images that have no copy among the train "
             "images."
         )
+    if any(row.trigger for row in rows(table)):
+        parts.append(
+            "Trigger: for each seed the epoch, counted from 0, at whose end the timing rule held, "
+            "and in brackets the first that perturbs."
+        )
     if plan.sgd:
         parts.append(f"Gradients: batch gradients computed, relative to {plan.sgd}.")
     if _published(table):

@@ -24,6 +24,12 @@ class Noise:
     rate: float
     kind: str = "random"
 
+    @property
+    def words(self) -> str:
+        """What a reader is told of it: `40 % of the train labels wrong`."""
+        kind = "" if self.kind == "random" else f" ({self.kind})"
+        return f"{100 * self.rate:g} % of the train labels wrong{kind}"
+
 
 @dataclass(frozen=True)
 class Variant:

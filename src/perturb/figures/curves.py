@@ -201,17 +201,16 @@ def draw_cost(material: Material) -> Figure:
 
 
 def _zoom(axes: Axes, material: Material, shown: Sequence[str]) -> None:
-    """Start the axis at what the slowest method had reached after a tenth of its epochs."""
+    """Leave the climb of the first tenth of each method's epochs below the axis; all later is in."""
     measure = material.plan.measure
     curves = [measure.factor * material.mean(m, measure.name)["mean"] for m in shown]
     curves = [curve for curve in curves if len(curve)]
     if not curves:
         return
-    early = [curve.iloc[len(curve) // 10] for curve in curves]
+    later = pd.concat([curve.iloc[len(curve) // 10 :] for curve in curves])
     if measure.larger_is_better:
-        bottom, top = min(early), max(curve.max() for curve in curves)
+        bottom, top = later.min(), max(curve.max() for curve in curves)
     else:
-        bottom, top = min(curve.min() for curve in curves), max(early)
+        bottom, top = min(curve.min() for curve in curves), later.max()
     margin = 0.08 * max(top - bottom, 0.01 * measure.factor)
-    ends = (bottom, top + margin) if measure.larger_is_better else (bottom - margin, top)
-    axes.set_ylim(*ends)
+    axes.set_ylim(bottom - margin, top + margin)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,7 @@ from perturb.analysis import display, tables
 from perturb.analysis.plan import Plan
 from perturb.analysis.statistics import LEVEL, POWER
 from perturb.analysis.tables import ComparisonTable
+from perturb.data import variants
 from perturb.figures.catalogue import listing
 from perturb.study import Words
 
@@ -26,6 +27,7 @@ _CLEAN = (
     "Every run that was asked for finished, on one kind of device, with one set of versions, data "
     "and settings."
 )
+_NAMED = 3  # methods that no test decides
 
 
 def comparison(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> Words:
@@ -71,19 +73,39 @@ def count(number: int, noun: str) -> str:
 
 
 def what_was_run(table: ComparisonTable) -> str:
-    """Say how many methods and runs the table holds, on what and how."""
+    """Say what was asked: how many methods against which, on what and how, and what has run."""
     frame, plan = table.frame, table.plan
     asked = frame[frame["seeds_asked"] > 0]
     done = int(asked["seeds_finished"].sum())
     total = int(asked["seeds_asked"].sum())
     protocol = f", {display.PROTOCOLS[plan.protocol]}" if plan.protocol else ""
-    scale = "Smoke run, not a result: " if "smoke" in _values(table, "scale") else ""
-    devices = listing(_values(table, "device"))
-    return (
-        f"{scale}{count(len(asked), 'method')}, {done} of {count(total, 'run')} finished, "
-        f"{plan.models} on {plan.dataset} (data: {listing(_values(table, 'data'))})"
-        f"{display.epochs_said(plan)}{protocol}{f', on {devices}' if devices else ''}."
+    smoke = "Smoke run, not a result: " if "smoke" in _values(table, "scale") else ""
+    others = len(asked) - (plan.reference in set(asked["method"]))
+    ends = f"{'higher' if plan.measure.larger_is_better else 'lower'} {plan.measure.words}"
+    question = (
+        f"which of {others} methods end at a {ends} than {plan.reference}?"
+        if others > 1
+        else f"what {plan.measure.words} {listing(sorted(set(asked['method'])))} end at."
     )
+    images = {int(number) for number in pd.to_numeric(frame["test_images"], "coerce").dropna()}
+    tested = f", {listing(f'{number:,}' for number in sorted(images))} test images" * bool(images)
+    devices = listing(_values(table, "device"))
+    of_all = f"all {total}" if done == total else f"{done} of {total}"
+    return (
+        f"{smoke}{question[:1].upper() if not smoke else question[:1]}{question[1:]} "
+        f"{plan.models} on {_data_said(table)}{display.epochs_said(plan)}{protocol}{tested}. "
+        f"Finished: {of_all} {'run' if total == 1 else 'runs'}{f', on {devices}' if devices else ''}."
+    )
+
+
+def _data_said(table: ComparisonTable) -> str:
+    """Return the data set's name, with its label noise in words, and how much of it is there."""
+    noise = variants.parse(table.plan.dataset).noise
+    notes = [noise.words] if noise else []
+    amount = listing(_values(table, "data"))
+    if amount and amount != "whole":
+        notes.append(f"data: {amount}")
+    return f"{table.plan.dataset}{f' ({listing(notes)})' if notes else ''}"
 
 
 def findings(table: ComparisonTable) -> list[str]:
@@ -100,8 +122,7 @@ def findings(table: ComparisonTable) -> list[str]:
         f"{reference.method} reached {reference.last}{interval}{unit} {measure.words} in the last "
         f"epoch ({_of_seeds(reference.seeds)})."
     ]
-    texts += _against_sgd(table)
-    texts += [*_verdicts(table), *_resolution(table), *_spoilt(table)]
+    texts = [*_verdicts(table), *texts, *_against_sgd(table), *_resolution(table), *_spoilt(table)]
     return [text for text in texts if text]
 
 
@@ -164,7 +185,7 @@ def _verdicts(table: ComparisonTable) -> list[str]:
         return ["There is no other method to compare with it."]
     if not family:
         return ["No method could be tested against the reference."]
-    texts = [f"Family of the tests: {family}, each kind corrected after Holm."]
+    texts = []
     for verdict in ("better", "better within margin", "worse", "worse within margin", "equivalent"):
         chosen = [f"{row.method} ({row.difference})" for row in rows if row.verdict == verdict]
         if chosen:
@@ -174,13 +195,9 @@ def _verdicts(table: ComparisonTable) -> list[str]:
             f"After the correction no method differs from its reference at the "
             f"{100 * LEVEL:.0f} % level."
         )
-    undecided = len([row for row in rows if row.verdict == "not distinguishable"])
+    undecided = [row for row in rows if row.verdict == "not distinguishable"]
     if undecided:
-        margin = table.plan.equivalence_margin
-        texts.append(
-            f"{count(undecided, 'method')} cannot be told from the reference, nor be shown to lie "
-            f"within {margin:g}{_points(table)} of it."
-        )
+        texts.append(_undecided(table, undecided))
     untested = [r for r in rows if r.finished and r.verdict in ("too few seeds", "not tested")]
     if untested:
         texts.append(
@@ -190,16 +207,30 @@ def _verdicts(table: ComparisonTable) -> list[str]:
     return texts
 
 
+def _undecided(table: ComparisonTable, rows: Sequence[display.DisplayRow]) -> str:
+    """Name the methods that no test decides; of many, those furthest from their reference."""
+    means = table.frame.set_index("method")[f"{table.plan.difference}_mean"].abs()
+    named = sorted(rows, key=lambda row: -means[row.method])[:_NAMED]
+    said = [f"{row.method} ({row.difference} {row.difference_interval})" for row in named]
+    rest = len(rows) - len(named)
+    return (
+        f"{count(len(rows), 'method')} cannot be told from the reference, nor be shown to lie "
+        f"within {table.plan.equivalence_margin:g}{_points(table)} of it: "
+        f"{listing([*said, *([f'{rest} closer to it'] if rest else [])])}."
+    )
+
+
 def _resolution(table: ComparisonTable) -> list[str]:
     measure = table.plan.measure
     detectable = table.frame["minimum_detectable_difference"].dropna()
     if detectable.empty:
         return []
-    median = f"{display.shown(measure, detectable.median())}{_points(table)}"
-    whose = "For half the methods, a" if len(detectable) > 1 else "A"
+    points = _points(table)
+    least, most = (display.shown(measure, end) for end in (detectable.min(), detectable.max()))
+    differences = f"{least}{points}" if least == most else f"{least} to {most}{points}, by method,"
     return [
-        f"{whose} test on these seeds finds a difference with power {POWER} only from {median} on, "
-        "before any correction for the number of methods."
+        f"A true difference of {differences} is found on these seeds with power {POWER:g}, before "
+        "any correction for the number of methods; smaller ones are missed more often."
     ]
 
 
