@@ -201,7 +201,7 @@ def draw_cost(material: Material) -> Figure:
 
 
 def _zoom(axes: Axes, material: Material, shown: Sequence[str]) -> None:
-    """Leave the climb of the first tenth of each method's epochs below the axis; all later is in."""
+    """Leave the climb of the first tenth of each method's epochs below the axis, all else in it."""
     measure = material.plan.measure
     curves = [measure.factor * material.mean(m, measure.name)["mean"] for m in shown]
     curves = [curve for curve in curves if len(curve)]

@@ -91,10 +91,11 @@ def what_was_run(table: ComparisonTable) -> str:
     tested = f", {listing(f'{number:,}' for number in sorted(images))} test images" * bool(images)
     devices = listing(_values(table, "device"))
     of_all = f"all {total}" if done == total else f"{done} of {total}"
+    finished = f"{of_all} run{'' if total == 1 else 's'}{f', on {devices}' if devices else ''}"
     return (
-        f"{smoke}{question[:1].upper() if not smoke else question[:1]}{question[1:]} "
+        f"{smoke}{question if smoke else question[:1].upper() + question[1:]} "
         f"{plan.models} on {_data_said(table)}{display.epochs_said(plan)}{protocol}{tested}. "
-        f"Finished: {of_all} {'run' if total == 1 else 'runs'}{f', on {devices}' if devices else ''}."
+        f"Finished: {finished}."
     )
 
 
