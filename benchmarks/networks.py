@@ -93,7 +93,7 @@ _NAMES = {
             "regnet_y_400mf resnet18 resnet34 resnet50 resnext50_32x4d shufflenet_v2_x0_5 "
             "shufflenet_v2_x1_0 squeezenet1_0 squeezenet1_1 swin_t swin_v2_t wide_resnet50_2"
         ),
-        96: ("inception_v3"),
+        128: ("inception_v3"),
         224: ("maxvit_t"),
     },
     "timm": {
@@ -101,7 +101,7 @@ _NAMES = {
             "convmixer_768_32 convnext_atto_rms cpubone_nano cs3darknet_focus_s cspnext_tiny "
             "davit_tiny densenet121 dla46x_c dpn48b edgenext_xx_small efficientnet_lite0 "
             "efficientvim_m1 efficientvit_b0 ese_vovnet19b_slim_dw fasternet_t0 fastvit_t8 "
-            "focalnet_tiny_srf ghostnet_050 halonet_h1 hardcorenas_b hgnetv2_b0 hrnet_w18_small "
+            "focalnet_tiny_srf ghostnet_050 hardcorenas_b hgnetv2_b0 hrnet_w18_small "
             "iformer_t inception_next_atto lcnet_035 lcnetv2_small legacy_seresnet18 lowformer_b0 "
             "mambaout_femto mobileone_s1 mobilevit_xxs nextvit_small nf_regnet_b0 "
             "poolformerv2_s12 pvt_v2_b0 rdnet_tiny regnetx_004_tv repghostnet_050 repvit_m0_9 "
@@ -120,7 +120,7 @@ _NAMES = {
             "xcit_nano_12_p16_224"
         ),
         240: ("crossvit_tiny_240"),
-        256: ("maxvit_pico_rw_256"),
+        256: ("halonet_h1 maxvit_pico_rw_256"),
     },
 }
 # Their own way of drawing weights takes a minute of SciPy.
@@ -158,7 +158,8 @@ def _tried(work: Callable[[], None]) -> str:
     except PerturbError as error:
         return str(error)
     except Exception as error:
-        return f"FAILED: {type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
+        first = (str(error).strip().splitlines() or ["without a message"])[0]
+        return f"FAILED: {type(error).__name__}: {first[:200]}"
     return "runs"
 
 
