@@ -93,7 +93,7 @@ _NAMES = {
             "regnet_y_400mf resnet18 resnet34 resnet50 resnext50_32x4d shufflenet_v2_x0_5 "
             "shufflenet_v2_x1_0 squeezenet1_0 squeezenet1_1 swin_t swin_v2_t wide_resnet50_2"
         ),
-        128: ("inception_v3"),
+        299: ("inception_v3"),
         224: ("maxvit_t"),
     },
     "timm": {
