@@ -189,3 +189,23 @@ def test_a_mistake_is_one_message(make_checkout, values, target, parts):
     (checkout.path / "resources" / "data").mkdir(parents=True)
     (checkout.path / "resources" / "data" / "note.txt").write_text("not a result")
     one_message(checkout.snakemake("--", f"results/audit/{target}.html"), *parts)
+
+
+def test_a_dry_run_writes_nothing_and_says_nothing_of_the_projects_own_files(
+    make_checkout, tmp_path
+):
+    """Snakemake says of each file of config/ that the one of the command line goes before it."""
+    write_logs(tmp_path / "logs")
+    audits = {"mine": {"folder": str(tmp_path / "logs")}}
+    checkout = make_checkout(values={"audits": audits})
+    done = checkout.snakemake("--dry-run", "--", "results/audit/mine.html")
+    assert done.returncode == 0, done.stderr
+    assert "audit" in done.stdout
+    assert "is extended by" not in done.stdout + done.stderr
+    assert not checkout.results.exists()
+
+
+def test_a_target_that_nothing_makes_is_one_message_with_the_nearest(make_checkout):
+    done = make_checkout().snakemake("--dry-run", "--", "tables")
+    one_message(done, "nothing makes 'tables'. Did you mean 'results/tables/digits.csv'?")
+    assert "MissingRuleException" not in done.stdout + done.stderr
