@@ -9,6 +9,11 @@ sys.path.insert(0, str(Path(workflow.basedir, "src")))
 
 from perturb.config_files import check_files
 from perturb.errors import PerturbError
+from perturb.jobs import messages
+
+# Known to their end once the rules are read; Snakemake asks for none before.
+TARGETS = []
+messages.mend(lambda: TARGETS)
 
 
 pathvars:
@@ -31,6 +36,10 @@ configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+
+
+TARGETS += [f"{RESULTS}/report.html", f"{RESULTS}/section.tex"]
+TARGETS += [path for paths in SECTION.values() for path in paths]
 
 
 rule all:

@@ -59,6 +59,12 @@ create() {
     "$base" -m venv .venv
 }
 
+# pip tells of every package in several lines: here it says what fails, and nothing else.
+say_waiting() {
+    echo "Installing envs/$1 into .venv ($2). It takes minutes, more on a slow connection," \
+        "and says nothing meanwhile."
+}
+
 install() {
     # An environment of our own that was finished is updated in place; an unfinished one, or one
     # whose interpreter or place is no longer the same, is made anew.
@@ -73,12 +79,13 @@ install() {
     fi
     touch .venv/.unfinished
     rm -f .venv/.ready*
-    echo "Installing envs/requirements.txt into .venv (about 6 GB with the GPU build of torch)"
+    say_waiting requirements.txt "about 6 GB with the GPU build of torch"
     # One package has no wheel. It is built with the setuptools of the lock file, installed first,
     # and not with whatever version a build environment would fetch.
     awk '/^[a-z0-9]/ { build = /^setuptools==/ } build' envs/requirements.txt >.venv/.build.txt
     "$python" -m pip install --quiet --require-hashes -r .venv/.build.txt
-    "$python" -m pip install --require-hashes --no-build-isolation -r envs/requirements.txt
+    "$python" -m pip install --quiet --require-hashes --no-build-isolation \
+        -r envs/requirements.txt
     "$python" -m pip install --quiet --no-deps --no-build-isolation -e .
     wanted >.venv/.ready.new
     mv .venv/.ready.new .venv/.ready
@@ -88,8 +95,8 @@ install() {
 
 install_extra() {
     rm -f ".venv/.ready-$1"
-    echo "Installing envs/$1.txt into .venv"
-    "$python" -m pip install --require-hashes --no-build-isolation -r "envs/$1.txt"
+    say_waiting "$1.txt" "small beside it"
+    "$python" -m pip install --quiet --require-hashes --no-build-isolation -r "envs/$1.txt"
     cat .venv/.ready "envs/$1.txt" >".venv/.ready-$1.new"
     mv ".venv/.ready-$1.new" ".venv/.ready-$1"
 }

@@ -101,5 +101,21 @@ def test_snakemake_itself_says_where_a_file_does_not_parse(root, tmp_path, given
     command = [sys.executable, "-m", "snakemake", "--dry-run", *arguments]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    said = done.stderr.replace("\n", " ")
-    assert said.count("broken.yaml, line 2, column 9: does not parse as YAML") == 1
+    checked = subprocess.run(
+        [sys.executable, "-m", "perturb", "check", str(tmp_path / "broken.yaml")],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
+    assert "broken.yaml, line 2, column 9: does not parse as YAML" in checked.stderr
+    assert (done.stdout, done.stderr) == ("", checked.stderr)
+
+
+def test_json_that_is_no_yaml_is_left_to_snakemake(tmp_path):
+    """YAML has no tabs, JSON has."""
+    (tmp_path / "tabs.json").write_text('{\n\t"a": 1\n}')
+    (tmp_path / "tabs.yaml").write_text("a:\n\tb: 1\n")
+    plugin = "import snakemake_logger_plugin_perturb as p, sys; p.stop_if_broken(sys.argv[1:])"
+    for name, code in (("tabs.json", 0), ("tabs.yaml", 1)):
+        command = [sys.executable, "-c", plugin, "--configfile", str(tmp_path / name)]
+        assert subprocess.run(command, capture_output=True).returncode == code

@@ -87,3 +87,12 @@ def test_without_a_place_for_the_cache_it_only_takes_longer(folder, tmp_path):
     (tmp_path / "file").write_text("")
     found = Contents(tmp_path / "file/cache")
     assert found.sha256(folder, [folder / "a/0.png"]) == found.sha256(folder, [folder / "a/0.png"])
+
+
+def test_nothing_is_kept_where_nothing_may_be_written(folder, tmp_path):
+    files = sorted(folder.rglob("*.png"))
+    dry = Contents(tmp_path / "cache", writes=lambda: False)
+    assert dry.sha256(folder, files) == Contents(tmp_path / "cache").sha256(folder, files)
+    (tmp_path / "cache").rename(tmp_path / "kept")
+    dry.sha256(folder, files)
+    assert not (tmp_path / "cache").exists()

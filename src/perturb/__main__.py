@@ -22,6 +22,7 @@ from perturb.data import registry
 from perturb.errors import PerturbError
 from perturb.methods import Schedule
 from perturb.models import registry as models
+from perturb.planning.here import check_here
 
 _SHAPES = {
     "cos": "anneals from beta_max to beta_min by a cosine",
@@ -68,8 +69,19 @@ def check(root: Path, files: Sequence[Path]) -> str:
         f"{chapter.name}: {len(chapter.runs)} runs, {len(chapter.landscape_runs)} landscapes"
         for chapter in studies.asked(config)
     ]
-    notes = [f"{text}." for text in preflight.remarks(config)]
+    notes = [f"{text}." for text in preflight.remarks(config)] + _refused_here(config)
     return "\n".join([*lines, *notes, "The configuration is valid."])
+
+
+def _refused_here(config: Config) -> list[str]:
+    """Say what keeps this machine, if not another one, from running what is asked for."""
+    for chapter in studies.asked(config):
+        for specification in preflight.specifications(config, chapter.runs):
+            try:
+                check_here(specification)
+            except PerturbError as error:
+                return [f"On this machine snakemake will refuse it: {error}"]
+    return []
 
 
 def everything(root: Path, files: Sequence[Path]) -> str:

@@ -12,7 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-from perturb.errors import PerturbError, did_you_mean
+from perturb.errors import PerturbError, closest, did_you_mean, similarity
 from perturb.limits import LARGEST_FLOAT, LARGEST_INTEGER
 
 STUDIES = Path(__file__).parent / "studies"
@@ -160,7 +160,7 @@ def _check(values: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     _check_numbers(values)
     error = best_match(Draft202012Validator(schema).iter_errors(values))
     if error is not None:
-        raise PerturbError(_message(error))
+        raise PerturbError(_message(error, schema))
 
 
 def _leaves(value: Any, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -262,7 +262,31 @@ def _wanted_type(error: ValidationError) -> str:
     return said
 
 
-def _message(error: ValidationError) -> str:
+def _instead(unknown: str, allowed: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+    """Return what to write for a key that is unknown: a key here, of a section here, or at the top.
+
+    Of keys as near, that which stands here goes before.
+    """
+    here = {name: "" for name in allowed if name != unknown}
+    sections = {
+        f"{section}.{name}": f" Write `{section}: {{{name}: ...}}`: it stands in {section}."
+        for section, below in allowed.items()
+        for name in _resolve(below, root).get("properties", {})
+    }
+    top = {}
+    if allowed is not root["properties"]:
+        top = {name: f" Write `{name}: ...` at the top level." for name in root["properties"]}
+    match = closest(unknown, here)
+    near = similarity(unknown, match) if match else 0.0
+    for said in (sections, top):
+        words = {place.rpartition(".")[2]: text for place, text in reversed(said.items())}
+        other = closest(unknown, words)
+        if other and similarity(unknown, other) > near:
+            return words[other]
+    return did_you_mean(unknown, allowed)
+
+
+def _message(error: ValidationError, root: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in error.absolute_path) or "top level"
     # An error of a check has all three; its type says that it may not.
     schema: Any = error.schema
@@ -271,7 +295,7 @@ def _message(error: ValidationError) -> str:
     if error.validator == "additionalProperties":
         allowed = schema.get("properties", {})
         unknown = sorted(set(instance) - set(allowed))[0]
-        help = did_you_mean(unknown, allowed)
+        help = _instead(unknown, allowed, root)
         return f"config, {where}: unknown key '{unknown[:_SHOWN]}'.{help}"
     if error.validator == "enum":
         help = did_you_mean(instance, wanted)

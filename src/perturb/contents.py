@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ class Contents:
     """Hashes of folders' contents; those of files are kept in `cache`, one file for each folder.
 
     A file's kept hash is believed where its size, times and inode are the same, and where it had
-    not just been changed when it was taken.
+    not just been changed when it was taken. `writes` is asked before anything is kept: a dry run
+    writes nothing.
     """
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, writes: Callable[[], bool] = lambda: True) -> None:
         self.cache = cache
+        self.writes = writes
 
     def sha256(self, folder: Path, paths: Iterable[Path]) -> str:
         """Return one hash over the relative path, size and SHA-256 of files below `folder`.
@@ -47,7 +49,7 @@ class Contents:
         files = {name: _described(path, kept.get(name)) for name, path in sorted(found.items())}
         said = [[name, size, sha256] for name, (size, *_, sha256) in files.items()]
         digest = hashlib.sha256(json.dumps(said).encode()).hexdigest()
-        if files != kept:
+        if files != kept and self.writes():
             with suppress(OSError):
                 write_text(self._file(folder), json.dumps({"sha256": digest, "files": files}))
         return digest

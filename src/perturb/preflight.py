@@ -62,7 +62,7 @@ def check(config: Config, results: Path) -> None:
         _check_described(config, name)
     _check_files(studies.chapters(config))
     for chapter in studies.asked(config):
-        for specification in _specifications(config, chapter.runs):
+        for specification in specifications(config, chapter.runs):
             if isinstance(specification, TrainSettings):
                 _check_data(config, results, specification)
         for run in chapter.landscape_runs:
@@ -115,7 +115,7 @@ def _check_files(chapters: Iterable[Chapter]) -> None:
             owners[stem] = chapter.name
 
 
-def _specifications(config: Config, runs: Iterable[Run]) -> Iterator[Specification]:
+def specifications(config: Config, runs: Iterable[Run]) -> Iterator[Specification]:
     """Yield one specification of each data set, model and method: seeds change nothing here."""
     seen = set()
     for run in runs:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -67,10 +67,13 @@ class Workflow(DataSets):
         config: checked.
         results: the results folder, as the rules' outputs have it.
         root: of the checkout, whose scripts the jobs run.
+        writes: whether anything may be kept below `results`, asked when there is something.
     """
 
-    def __init__(self, config: Config, results: Path, root: Path) -> None:
-        super().__init__(config, results)
+    def __init__(
+        self, config: Config, results: Path, root: Path, writes: Callable[[], bool] = lambda: True
+    ) -> None:
+        super().__init__(config, results, writes)
         self.root = root
         self.packs = Packs(results, config.values.get("pack_seconds", 0))
         self._code_of_runs: dict[tuple[Any, ...], str] = {}

@@ -7,19 +7,24 @@ Snakemake imports this file at every start, before it reads a configuration: wha
 is said here, for Snakemake's own message names neither file nor line.
 """
 
+import json
 import sys
 from collections.abc import Sequence
 from logging import LogRecord
 from pathlib import Path
+from typing import Any
 
 import yaml
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # perturb's: its words are others
 
-def say_broken(arguments: Sequence[str]) -> None:
-    """Print where a `--configfile` of Snakemake's arguments does not parse.
 
-    Without perturb: a checkout's Snakefile decides which one is imported.
+def stop_if_broken(arguments: Sequence[str]) -> None:
+    """Stop with one message where a `--configfile` of Snakemake's arguments does not parse.
+
+    The words are those of `perturb.config_files`, without perturb: a checkout's Snakefile decides
+    which one is imported. Snakemake takes JSON, too, whatever it is indented with.
     """
     taking = False
     for argument in arguments:
@@ -29,20 +34,36 @@ def say_broken(arguments: Sequence[str]) -> None:
         if not (taking and argument):
             continue
         try:
-            yaml.compose(Path(argument).read_bytes(), Loader=yaml.SafeLoader)
+            text = Path(argument).read_text(encoding="utf-8")
+            yaml.compose(text, Loader=_Loader)
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            print(
-                f"perturb: {argument}{where}: does not parse as YAML: {error.problem}.",
-                file=sys.stderr,
-            )
-        except (OSError, yaml.YAMLError):
+            if not _is_json(text):
+                sys.exit(f"perturb: {says(argument, error)}")
+        except (OSError, ValueError, yaml.YAMLError):
             continue  # Snakemake names it
 
 
+def says(path: str, error: yaml.MarkedYAMLError) -> str:
+    """Return what is wrong with a file, as `perturb.config_files` says it."""
+    mark, begun = error.problem_mark, error.context_mark
+    where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    since = f" {error.context}, begun in line {begun.line + 1}" if error.context and begun else ""
+    return (
+        f"{path}{where}: does not parse as YAML: {error.problem}{since}. Mend that line; indent "
+        "with spaces, close every bracket and quotation mark."
+    )
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 if any(argument.startswith("--configfile") for argument in sys.argv):
-    say_broken(sys.argv[1:])
+    stop_if_broken(sys.argv[1:])
 
 
 class LogHandler(LogHandlerBase):

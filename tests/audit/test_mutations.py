@@ -264,7 +264,7 @@ def outcome(plan):
         audit = build(plan)
     except PerturbError as error:
         return str(error)
-    assert formats.markdown(audit)  # whatever was found can be said
+    assert formats.markdown(audit, "snakemake")  # whatever was found can be said
     assert len(formats.files_frame(audit)) == len(audit.files)
     found = {(f.path, f.kind) for f in audit.findings if f.kind != "name"}
     if not audit.claims:

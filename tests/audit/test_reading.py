@@ -76,7 +76,7 @@ def test_values_that_are_no_numbers_and_unequal_lengths_are_findings(tmp_path):
     write(tmp_path / "ugd_20.json", accuracy, train_loss=[1.0] * 15)
     files, findings = by_name(make_plan(tmp_path))
     assert findings["pugd_20.json"].kind == "non_finite"
-    assert "first at 5" in findings["pugd_20.json"].text
+    assert "not finite in epoch 5" in findings["pugd_20.json"].text
     assert findings["ugd_20.json"].kind == "other_series"
     assert len(files["ugd_20.json"].accuracy) == 20
 

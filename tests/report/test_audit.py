@@ -12,6 +12,8 @@ from perturb.report import audit as page
 
 from .test_report import Page
 
+COMMAND = "snakemake --cores 1 --configfile mine.yaml -- results/audit/made_up.html"
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
@@ -23,7 +25,7 @@ def made(tmp_path_factory):
     for name, path in pictures.items():
         save(draw(name, audit), path)
     path = folder / "results" / "audit" / "made_up.html"
-    page.write(audit, pictures, path)
+    page.write(audit, pictures, path, COMMAND)
     return audit, path.read_text(encoding="utf-8")
 
 
@@ -44,8 +46,9 @@ def test_the_page_needs_no_network_and_puts_claims_first(made):
 
 def test_markdown_says_the_same(made):
     audit, _ = made
-    text = formats.markdown(audit)
+    text = formats.markdown(audit, COMMAND)
     for claim in audit.claims:
         assert f"| {claim.verdict} | {claim.method.name} |" in text
+    assert COMMAND in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert all(line.endswith("|") for line in rows)

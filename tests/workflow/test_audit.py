@@ -1,7 +1,11 @@
 """The audit as a user asks for it: a folder, a few lines of configuration, a target."""
 
+import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -11,6 +15,7 @@ import yaml
 from perturb.audit.simulation import make_folder
 from perturb.config import Config
 from perturb.figures.catalogue import AUDIT
+from perturb.jobs import command_line
 from perturb.verify import verify
 
 from .test_workflow import hashes, one_message
@@ -62,16 +67,19 @@ def test_verify_knows_what_an_audit_leaves_and_finds_what_was_changed(make_check
     assert re.search(rf"audits +{4 + 2 * len(AUDIT)}\n", done.stdout + done.stderr)
 
     rest = [checkout.path / "config" / path for path in ("studies/rts.yaml", "config.yaml")]
-    given = {k: v for path in rest for k, v in yaml.safe_load(path.read_text()).items()}
-    config = Config(given | values, checkout.path / "config" / "schema.yaml")
+    own = {k: v for path in rest for k, v in yaml.safe_load(path.read_text()).items()}
+    config = Config(own | values, checkout.path / "config" / "schema.yaml")
+
+    given = command_line.configuration(checkout.configfiles, {})
 
     def found():
-        findings = verify(config, checkout.results).findings
+        findings = verify(config, checkout.results, given=given).findings
         return {(str(f.file.relative_to(checkout.results)), f.kind) for f in findings}
 
     # The page says by what command it is made, with the folder of the results as it was called.
-    page = checkout.results / "audit" / "mine.html"
-    page.write_text(page.read_text().replace("results/audit", f"{checkout.results}/audit"))
+    for kind in ("html", "md"):
+        page = checkout.results / "audit" / f"mine.{kind}"
+        page.write_text(page.read_text().replace("results/audit", f"{checkout.results}/audit"))
     (checkout.results / "audit" / "other.html").write_text("of no configuration")
     for path, kinds in {
         "audit/mine.csv": {("audit/mine.csv", "differs")},
@@ -120,6 +128,52 @@ def test_a_folder_alone_is_enough_whatever_its_files_are_called(make_checkout, t
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
+def write_logs(folder):
+    """Logs of another tool's, which leave everything to be guessed."""
+    folder.mkdir()
+    for method, last in (("adamw", 0.89), ("mixup", 0.91)):
+        for seed in range(3):
+            rows = [f"{e},{last - 0.3 / (e + 1) + 0.001 * seed:.4f}" for e in range(20)]
+            text = "\n".join(["epoch,val_acc", *rows]) + "\n"
+            (folder / f"{method}_seed{seed}.csv").write_text(text)
+
+
+def printed(checkout, language):
+    """Return what stands in a block of the audit's Markdown."""
+    text = (checkout.results / "audit" / "mine.md").read_text()
+    return re.search(rf"```{language}\n(.+?)\n```", text, re.DOTALL)[1]
+
+
+@pytest.mark.parametrize("how", ["command line", "file"])
+def test_the_command_and_the_configuration_work_as_printed(make_checkout, tmp_path, how):
+    write_logs(tmp_path / "my logs")
+    audits = {"mine": {"folder": str(tmp_path / "my logs")}}
+    checkout = make_checkout(values={"audits": audits} if how == "file" else None)
+    given = ["--config", f"audits={json.dumps(audits)}"] if how == "command line" else []
+    done = checkout.snakemake(*given, "--", "results/audit/mine.html")
+    assert done.returncode == 0, done.stderr
+    first = (checkout.results / "audit" / "mine.claims.csv").read_text()
+    command, block = printed(checkout, "sh"), printed(checkout, "yaml")
+
+    shutil.rmtree(checkout.results / "audit")
+    program = checkout.path / "bin" / "snakemake"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m snakemake "$@"\n')
+    program.chmod(0o755)
+    around = os.environ | {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
+    again = subprocess.run(
+        command, shell=True, cwd=checkout.path, env=around, capture_output=True, text=True
+    )
+    assert again.returncode == 0, again.stderr
+    assert (checkout.results / "audit" / "mine.claims.csv").read_text() == first
+
+    pasted = make_checkout("pasted", values=yaml.safe_load(block))
+    done = pasted.snakemake("--", "results/audit/mine.html")
+    assert done.returncode == 0, done.stderr
+    assert (pasted.results / "audit" / "mine.claims.csv").read_text() == first
+    assert "Guessed" not in (pasted.results / "audit" / "mine.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("values", "target", "parts"),
     [
@@ -135,3 +189,23 @@ def test_a_mistake_is_one_message(make_checkout, values, target, parts):
     (checkout.path / "resources" / "data").mkdir(parents=True)
     (checkout.path / "resources" / "data" / "note.txt").write_text("not a result")
     one_message(checkout.snakemake("--", f"results/audit/{target}.html"), *parts)
+
+
+def test_a_dry_run_writes_nothing_and_says_nothing_of_the_projects_own_files(
+    make_checkout, tmp_path
+):
+    """Snakemake says of each file of config/ that the one of the command line goes before it."""
+    write_logs(tmp_path / "logs")
+    audits = {"mine": {"folder": str(tmp_path / "logs")}}
+    checkout = make_checkout(values={"audits": audits})
+    done = checkout.snakemake("--dry-run", "--", "results/audit/mine.html")
+    assert done.returncode == 0, done.stderr
+    assert "audit" in done.stdout
+    assert "is extended by" not in done.stdout + done.stderr
+    assert not checkout.results.exists()
+
+
+def test_a_target_that_nothing_makes_is_one_message_with_the_nearest(make_checkout):
+    done = make_checkout().snakemake("--dry-run", "--", "tables")
+    one_message(done, "nothing makes 'tables'. Did you mean 'results/tables/digits.csv'?")
+    assert "MissingRuleException" not in done.stdout + done.stderr

@@ -29,6 +29,7 @@ rule audit:
         plan=lambda wildcards: say(ASK.audit, wildcards.audit),
         mark=ASK.mark("audit/{audit}"),
         failures=lambda wildcards: ASK.failures(f"audit/{wildcards.audit}"),
+        given=lambda wildcards, resources: GIVEN,  # words only: not compared
         content=lambda wildcards: say(ASK.content_of_audit, wildcards.audit),
         code=ASK.code_of(
             "audit.py",

@@ -38,7 +38,8 @@ CONFIG = say(Config, config, ROOT / "config" / "schema.yaml")
 if CONFIG.values.get("fork_jobs"):
     forkserver.serve_jobs_of_this_process()
 RESULTS = say(writable, Path(workflow.pathvars.get("results")))
-ASK = Workflow(CONFIG, RESULTS, ROOT)
+# Whether it is a dry run, Snakemake knows when it has read the rules.
+ASK = Workflow(CONFIG, RESULTS, ROOT, writes=lambda: not workflow.dryrun)
 SECTION = say(ASK.section)
 REMARKS = say(ASK.check)
 if workflow.is_main_process:

@@ -14,11 +14,13 @@ with (
     from perturb.figures.audit import FIGURES, draw
     from perturb.figures.style import save
     from perturb.files import write_text
+    from perturb.jobs import command_line
     from perturb.report import audit as page
 
     out = snakemake.output
     audit = build(AuditPlan.from_json(snakemake.params.plan))
-    texts = formats.texts(audit)
+    command = command_line.of_target(out.html, snakemake.params.given)
+    texts = formats.texts(audit, command)
     write_text(out.csv, texts["csv"])
     write_text(out.claims, texts["claims.csv"])
     write_text(out.md, texts["md"])
@@ -26,4 +28,5 @@ with (
         figure = draw(name, audit)
         save(figure, pdf)
         save(figure, png)
-    page.write(audit, dict(zip(FIGURES, map(Path, out.png), strict=True)), out.html)
+    pictures = dict(zip(FIGURES, map(Path, out.png), strict=True))
+    page.write(audit, pictures, out.html, command)

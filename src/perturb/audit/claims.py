@@ -23,6 +23,11 @@ HOLDS, NOISE, REVERSED, UNKNOWN = "holds", "within noise", "reversed", "cannot b
 # What makes a difference of any size meaningless.
 STOPS = {"values", "never_learned"}
 VERDICTS = (HOLDS, NOISE, REVERSED, UNKNOWN)
+# What is found in a file, and leaves it the run that its name says.
+NOTED = {
+    "restart": "was started again (its last complete attempt counts)",
+    "gaps": "has epochs without accuracy",
+}
 
 
 @dataclass(frozen=True)
@@ -284,9 +289,9 @@ def _notes(claim: Claim, floor: NoiseFloor) -> list[str]:
     notes = []
     if "collapse" in claim.method.doubts:
         notes.append("the method collapses")
-    for kind, text in (("restart", "started again"), ("gaps", "has epochs without accuracy")):
-        whose = [who for who, arm in _arms(claim) if kind in arm.doubts]
-        notes += [f"{' and '.join(whose)} {text}"] if whose else []
+    for kind, text in NOTED.items():
+        whose = [f"of {who}" for who, arm in _arms(claim) if kind in arm.doubts]
+        notes += [f"a file {' and one '.join(whose)} {text}"] if whose else []
     if "duplicate" in claim.method.doubts:
         notes.append("its curves are another file's")
     tried = claim.variants

@@ -12,12 +12,12 @@ from perturb.audit.study import Audit
 from perturb.audit.words import Table
 
 
-def texts(audit: Audit) -> dict[str, str]:
-    """Return the tables of an audit by the ending of their files."""
+def texts(audit: Audit, command: str) -> dict[str, str]:
+    """Return the tables of an audit by the ending of their files; `command` makes them again."""
     return {
         "csv": csv_text(files_frame(audit)),
         "claims.csv": csv_text(claims_frame(audit)),
-        "md": markdown(audit),
+        "md": markdown(audit, command),
     }
 
 
@@ -85,8 +85,8 @@ def claims_frame(audit: Audit) -> pd.DataFrame:
     return frame.astype({"epochs": "Int64"}) if rows else frame
 
 
-def markdown(audit: Audit) -> str:
-    """Return the audit for GitHub: claims first, then the evidence."""
+def markdown(audit: Audit, command: str) -> str:
+    """Return the audit for GitHub: claims first, then the evidence, and what makes it again."""
     headlines = [claim for claim in audit.claims if claim.headline]
     others = [claim for claim in audit.claims if not claim.headline]
     parts = [f"# Audit: {audit.plan.title or audit.plan.name}"]
@@ -96,6 +96,8 @@ def markdown(audit: Audit) -> str:
     for heading, claims in (("Headline claims", headlines), ("All other comparisons", others)):
         for where, table in words.claims_tables(claims, audit).items():
             parts += [f"## {heading}: {where}", _table(table)]
+    if audit.claims:
+        parts += [f"Verdict. {words.verdict_sentence()}", words.holm_sentence(audit)]
     if audit.alone:
         parts.append(f"No file of a baseline for: {', '.join(audit.alone)}.")
     parts += ["## Noise floor", _table(words.floors_table(audit))]
@@ -110,6 +112,7 @@ def markdown(audit: Audit) -> str:
     if audit.published:
         parts += ["## Published numbers", _table(words.published_table(audit))]
     parts += ["## Every file", _table(words.files_table(audit))]
+    parts += ["## Made again by", f"```sh\n{command}\n```"]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

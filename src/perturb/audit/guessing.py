@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+
+import msgspec
 
 from perturb import names
 from perturb.audit.plan import AUDIT_FIELDS, AUDIT_PATTERN, AuditPlan, ClaimAsked
@@ -236,20 +239,34 @@ def with_baseline(plan: AuditPlan, methods: Mapping[str, str]) -> tuple[AuditPla
     return replace(plan, claims=claims), [f"baseline: {baseline}, by its name"]
 
 
-def configuration(plan: AuditPlan) -> str:
-    """Return the YAML that says what was guessed; the folder is as it was."""
+# Keys of an audit that no file tells: as the configuration had them.
+_AS_GIVEN = ("title", "runs", "dataset", "datasets", "model", "accuracy", "repeats", "noise_floor")
+_AS_GIVEN += ("held",)
+
+
+def configuration(plan: AuditPlan, grammatical: bool) -> str:
+    """Return the YAML of the whole audit, what was guessed among it: it works as it stands.
+
+    `grammatical`: a method of the folder is named in perturb's grammar, else baselines say nothing.
+    """
     lines = ["audits:", f"  {plan.name}:"]
+    lines.append(f"    folder: {_quoted(plan.folder_given or plan.folder)}")
     lines.append(f"    pattern: {_quoted(plan.pattern)}")
     fields = ", ".join(f"{ours}: {_quoted(theirs)}" for ours, theirs in plan.fields.items())
     lines.append(f"    fields: {{{fields}}}")
-    if plan.accuracy != "auto":
-        lines.append(f"    accuracy: {plan.accuracy}")
-    lines.append(f"    baselines: [{', '.join(plan.baselines)}]")
+    default = AuditPlan("", "")
+    for key in _AS_GIVEN:
+        if getattr(plan, key) != getattr(default, key):
+            value = msgspec.to_builtins(getattr(plan, key))
+            lines.append(f"    {key}: {json.dumps(value, ensure_ascii=False)}")  # JSON is YAML
+    if grammatical:
+        lines.append(f"    baselines: [{', '.join(plan.baselines)}]")
     if plan.claims:
         lines.append("    claims:")
         for claim in plan.claims:
-            pair = f"method: {_quoted(claim.method)}, baseline: {_quoted(claim.baseline)}"
-            lines.append(f"    - {{{pair}}}")
+            words = {"method": claim.method, "baseline": claim.baseline, "dataset": claim.dataset}
+            said = ", ".join(f"{key}: {_quoted(word)}" for key, word in words.items() if word)
+            lines.append(f"    - {{{said}}}")
     return "\n".join(lines) + "\n"
 
 

@@ -61,10 +61,12 @@ class AuditPlan:
     """What an audit reads, and how (config/schema.yaml, audits). `fields` by perturb's names.
 
     What is empty (`pattern`, `fields`, `baselines`; `accuracy` auto) is told from the files.
+    `folder_given` is the folder as the configuration has it, which may be relative to `data_root`.
     """
 
     name: str
     folder: str
+    folder_given: str = ""
     title: str = ""
     pattern: str = ""
     runs: str = RUN_PATTERN
@@ -102,13 +104,14 @@ def plan(config: Config, name: str) -> AuditPlan:
             f"no audit '{name}' in the configuration (key audits).{did_you_mean(name, known)}"
         )
     values = dict(known[name])
-    folder = Path(config.values["data_root"], values.pop("folder"))
+    given = values.pop("folder")
+    folder = Path(config.values["data_root"], given)
     published = [
         {"dataset": dataset, "method": method, "accuracy": number}
         for study in studies.every()
         for dataset, method, number in study.published(config)
     ]
     outside = [text for study in studies.every() for text in study.outside_grammar(config)]
-    values |= {"name": name, "folder": str(folder)}
+    values |= {"name": name, "folder": str(folder), "folder_given": given}
     values |= {"outside_grammar": outside, "published": published}
     return msgspec.convert(values, AuditPlan)

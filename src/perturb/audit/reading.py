@@ -152,8 +152,26 @@ def read(plan: AuditPlan) -> Reading:
     findings += check_surfaces({n: p for n, p in paths.items() if p.suffix.lower() in SUFFIXES})
     methods = {file.name: file.canonical for file in files if file.state == READ}
     plan, baseline = guessing.with_baseline(plan, methods)
+    if not follows_grammar(open_plan, files):
+        findings = [finding for finding in findings if finding.kind != "name"]
     files.sort(key=lambda file: file.path)
     return Reading(plan, files, findings, (*guessed, *baseline))
+
+
+def follows_grammar(plan: AuditPlan, files: Sequence[ResultFile]) -> bool:
+    """Return whether the folder's names are meant in perturb's grammar.
+
+    By the configuration, whose `baselines` and `held` are of that grammar, or by half of the names.
+    Another tool's names, which need not be, are none that do not parse.
+    """
+    if plan.baselines or plan.held:
+        return True
+    parsed = {
+        file.name: file.method is not None
+        for file in files
+        if file.name and file.name not in plan.outside_grammar
+    }
+    return 2 * sum(parsed.values()) >= len(parsed)
 
 
 def _is_wanted(name: str, pattern: re.Pattern[str] | None) -> bool:
@@ -360,7 +378,8 @@ def _scaled(
         bad = np.flatnonzero(has & ~np.isfinite(values))
         kind = "non_finite" if name == MAIN else "other_series"
         if len(bad):
-            said = f"{name} is not finite in {len(bad)} epochs, first at {bad[0]}"
+            count = f"{len(bad)} epochs, first at" if len(bad) > 1 else "epoch"
+            said = f"{name} is not finite in {count} {bad[0]}"
             notes.append((kind, said))
         if not name.endswith("accuracy"):
             continue

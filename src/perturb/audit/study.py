@@ -70,8 +70,8 @@ class Audit:
 
     @property
     def configuration(self) -> str:
-        """The lines of configuration that would say what was guessed."""
-        return configuration(self.plan)
+        """The lines of configuration that would say what was guessed, the whole audit's."""
+        return configuration(self.plan, any(file.method for file in self.read_files()))
 
     def of_kind(self, kind: str) -> list[Finding]:
         """Return the findings of one kind, by path."""

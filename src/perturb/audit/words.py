@@ -48,8 +48,9 @@ def file_name(path: str) -> str:
 def summary(audit: Audit) -> list[str]:
     """Return what a reviewer must know first, a sentence or two each."""
     headlines = [claim for claim in audit.claims if claim.headline]
-    sentences = [f"{count_verdicts(headlines, 'headline claims')}."] if headlines else []
-    sentences.append(f"{count_verdicts(audit.claims, 'comparisons with a baseline')}.")
+    sentences = [f"{count_verdicts(headlines, *HEADLINES)}."] if headlines else []
+    if len(headlines) < len(audit.claims) or not audit.claims:
+        sentences.append(f"{count_verdicts(audit.claims, *COMPARISONS)}.")
     compared = [key for key in audit.floors if _has_claims(audit, key)]
     known = [key for key in compared if audit.used_floor(*key).sd is not None]
     sentences += [floor_sentence(audit, *key) for key in known]
@@ -67,7 +68,7 @@ def summary(audit: Audit) -> list[str]:
     if audit.guessed:
         sentences.append(
             f"Guessed, since the configuration does not say it: {'; '.join(audit.guessed)}. Below "
-            "stand the lines that would say it."
+            "stand the lines of configuration that would say it."
         )
     return sentences
 
@@ -78,7 +79,8 @@ def accounts(audit: Audit) -> str:
     read = audit.read_files()
     parsed = sum(file.method is not None for file in read)
     listed = sum(file.name in audit.plan.outside_grammar for file in read)
-    parts = f"{states[PART]} parts of a run, " if states[PART] else ""
+    rest = len(read) - parsed - listed
+    parts = f"{plural(states[PART], 'part')} of a run, " if states[PART] else ""
     strays = [file.path.replace("\n", "\\n") for file in audit.files if file.state == OTHER]
     named = (
         f" ({', '.join(strays[:NAMED])}{' ...' if len(strays) > NAMED else ''})" if strays else ""
@@ -86,24 +88,44 @@ def accounts(audit: Audit) -> str:
     # The same file for all runs that it holds; a name may have the sign of its own.
     count = len({(file.path.partition("#")[0], file.sha256) for file in audit.files})
     runs = f", {len(audit.files)} runs" if count < len(audit.files) else ""
-    return (
+    said = (
         f"{plural(count, 'file')}{runs}, all accounted for: {states[READ]} read, {parts}"
-        f"{states[UNREADABLE]} unreadable, {states[OTHER]} no result files{named}. Of those read, "
-        f"{parsed} have a name that parses, {listed} are on the list of names outside the grammar, "
-        f"{len(read) - parsed - listed} are neither."
+        f"{states[UNREADABLE]} unreadable, {states[OTHER]} without results{named}."
     )
+    if not read:
+        return said
+    if rest == len(read):
+        return f"{said} None is named by perturb's rules: each method is called as its file is."
+    kinds = [
+        (parsed, "by perturb's rules (docs/method-names.md)"),
+        (listed, "by a name that a study lists beside those rules"),
+        (rest, "otherwise, and called as the file is"),
+    ]
+    told = ", ".join(f"{number} named {how}" for number, how in kinds if number)
+    return f"{said} Of those read, {told}."
 
 
 def _has_claims(audit: Audit, key: tuple[str, str]) -> bool:
     return any((claim.dataset, claim.model) == key for claim in audit.claims)
 
 
-def count_verdicts(claims: Sequence[Claim], noun: str) -> str:
+# One, and several.
+HEADLINES = ("headline claim", "headline claims")
+COMPARISONS = ("comparison with a baseline", "comparisons with a baseline")
+
+
+def count_verdicts(claims: Sequence[Claim], one: str, several: str) -> str:
     """Return how many of the claims have each verdict."""
+    if not claims:
+        return f"There is no {one}"
+    if len(claims) == 1:
+        verdict = claims[0].verdict
+        said = verdict if verdict in (HOLDS, UNKNOWN) else f"is {verdict}"
+        return f"The one {one} {said}"
     counts = Counter(claim.verdict for claim in claims)
-    held = f"{counts[HOLDS]} of {len(claims)} {noun} hold"
+    held = f"{counts[HOLDS]} of {len(claims)} {several} {'holds' if counts[HOLDS] == 1 else 'hold'}"
     if not counts[HOLDS]:
-        held = f"None of {len(claims)} {noun} holds"
+        held = f"None of {len(claims)} {several} holds"
     rest = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict != HOLDS]
     return f"{held}; {', '.join(rest)}"
 
@@ -144,9 +166,30 @@ def selection_sentence(audit: Audit, headlines: Sequence[Claim]) -> str:
     if not sound:
         return text
     best, last = (float(np.mean([getattr(c, k) for c in sound])) for k in _GAINS)
+    if len(sound) == 1:
+        who, whose = "The one headline claim that can be told gains", "its"
+    else:
+        who, whose = f"The {len(sound)} headline claims that can be told gain", "their"
     return (
-        f"{text} The {len(sound)} headline claims that can be told gain {points(best)} points in "
-        f"their best epochs and {points(last)} in their last."
+        f"{text} {who} {points(best)} points in {whose} best epochs and {points(last)} in "
+        f"{whose} last."
+    )
+
+
+def holm_sentence(audit: Audit) -> str:
+    """Say over what the p-values are corrected."""
+    if len(audit.claims) < 2:
+        return "p is after Holm's correction, which leaves that of a single comparison as it is."
+    return f"p is corrected after Holm over all {len(audit.claims)} comparisons of this page."
+
+
+def verdict_sentence() -> str:
+    """Say what the verdicts mean."""
+    return (
+        "Within noise: the interval holds 0. Holds, reversed: it does not, p after Holm is below "
+        "0.05, and nothing that was found says that a file is not what its name says. A file that "
+        "was started again is: its last complete attempt counts. Cannot be told: no noise floor, "
+        "too many comparisons for so small a difference, or a file that is not what its name says."
     )
 
 
@@ -178,7 +221,13 @@ def claims_tables(claims: Sequence[Claim], audit: Audit) -> dict[str, Table]:
 
 
 def _claim_row(claim: Claim, audit: Audit) -> tuple[str, ...]:
-    others = {verdict for verdict in (claim.verdicts or {}).values() if verdict != claim.verdict}
+    floors = audit.floors[claim.dataset, claim.model]
+    # A definition without a noise floor says nothing, and is not among those that the page shows.
+    others = {
+        verdict
+        for definition, verdict in (claim.verdicts or {}).items()
+        if floors[definition]["last"].sd is not None and verdict != claim.verdict
+    }
     return (
         claim.verdict,
         claim.method.name,
@@ -311,6 +360,8 @@ def doubtful(audit: Audit) -> list[str]:
     tested = sum(item.tested for item in verified)
     near = [v for v in verified if v.tested and not v.contradicts and v.evidence >= NEARLY]
     untested = [file_name(v.path) for v in verified if v.scheduled and not v.tested]
+    if not any(v.scheduled for v in verified):
+        return ["No name has a radius schedule that its curve could be tested against."]
     said = [
         f"{plural(tested, 'name')} with a radius schedule could be tested. Scale schedules hardly "
         "move the training loss and cannot be."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,16 @@ from perturb.files import read_json
 
 
 class DataSets:
-    """The data sets of a configuration, with the results folder as the rules' outputs have it."""
+    """The data sets of a configuration, with the results folder as the rules' outputs have it.
 
-    def __init__(self, config: Config, results: Path) -> None:
+    `writes` says whether hashes of folders may be kept there, which spare reading them again.
+    """
+
+    def __init__(
+        self, config: Config, results: Path, writes: Callable[[], bool] = lambda: True
+    ) -> None:
         self.config, self.results = config, results
-        self.contents = Contents(results / "state" / "contents")
+        self.contents = Contents(results / "state" / "contents", writes)
 
     def file(self, path: str) -> str:
         """Return a path below the results folder as the rules name it."""

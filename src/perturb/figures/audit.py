@@ -32,7 +32,12 @@ _VERDICT_STYLES = {
     UNKNOWN: LineStyle(COLOURS[3], "-", "s", 1.2),
 }
 _CLAIMED = LineStyle(REFERENCE_COLOUR, "none", "D", 0.8, face="white")
+_STARTED_AGAIN = LineStyle(REFERENCE_COLOUR, "none", "o", 1.0, face="none")
 _PANELS = 30  # suspicious curves drawn at most
+# What an empty figure says; a page has the sentence in its place.
+_NO_CLAIMS = "no claims"
+_NO_SCHEDULE = "no schedule of the radius could be tested"
+_NO_SUSPECT = "no suspicious curve"
 
 
 def draw(name: str, audit: Audit) -> Figure:
@@ -41,29 +46,52 @@ def draw(name: str, audit: Audit) -> Figure:
         return FIGURES[name](audit)
 
 
+def nothing_to_show(name: str, audit: Audit) -> str:
+    """Return why the figure `name` of an audit is empty, "" where it is not."""
+    reasons = {
+        "claims": "" if _claims(audit) else _NO_CLAIMS,
+        "comparisons": "" if _comparisons(audit) else _NO_CLAIMS,
+        "names_against_curves": "" if _tested(audit) else _NO_SCHEDULE,
+        "suspicious_curves": "" if _suspects(audit) else _NO_SUSPECT,
+    }
+    return reasons.get(name, "")
+
+
+def _say_nothing(reason: str) -> Figure:
+    sheet = make_sheet(1, 1, panel_height=0.8)
+    say_nothing_to_show(sheet.axes[0, 0], reason)
+    return sheet.figure
+
+
 def draw_claims(audit: Audit) -> Figure:
     """Draw the headline claims, or all claims where there are no headlines."""
-    headlines = [claim for claim in audit.claims if claim.headline]
-    return _forest(headlines or list(audit.claims))
+    return _forest(_claims(audit))
+
+
+def _claims(audit: Audit) -> list[Claim]:
+    return [claim for claim in audit.claims if claim.headline] or list(audit.claims)
 
 
 def draw_comparisons(audit: Audit) -> Figure:
     """Draw the comparisons that are no headlines."""
+    return _forest(_comparisons(audit))
+
+
+def _comparisons(audit: Audit) -> list[Claim]:
     headlines = any(claim.headline for claim in audit.claims)
-    return _forest([claim for claim in audit.claims if headlines and not claim.headline])
+    return [claim for claim in audit.claims if headlines and not claim.headline]
 
 
 def _forest(claims: Sequence[Claim]) -> Figure:
     """Draw differences of last epochs with intervals, and of best epochs, one row per claim."""
     if not claims:
-        sheet = make_sheet(1, 1, panel_height=0.8)
-        say_nothing_to_show(sheet.axes[0, 0], "no claims")
-        return sheet.figure
+        return _say_nothing(_NO_CLAIMS)
     groups: dict[str, list[Claim]] = {}
     for claim in claims:
         epochs = f"{claim.epochs} epochs" if claim.epochs else ""
-        label = ", ".join(filter(None, [claim.dataset, claim.model, epochs]))
-        groups.setdefault(f"{label}, against {claim.baseline.name}", []).append(claim)
+        against = f"against {claim.baseline.name}"
+        label = ", ".join(filter(None, [claim.dataset, claim.model, epochs, against]))
+        groups.setdefault(label, []).append(claim)
     rows = len(claims) + 1.4 * len(groups)
     seen = {claim.verdict for claim in claims}
     sheet = make_sheet(
@@ -155,18 +183,18 @@ def _claim(axes: Axes, claim: Claim, y: float, reach: float) -> None:
 def draw_best_against_last(audit: Audit) -> Figure:
     """Draw each file's best accuracy against its last, and what lies between them if healthy."""
     unhealthy = {found.path for found in audit.findings if found.kind in NOT_HEALTHY}
+    restarted = {found.path for found in audit.of_kind("restart")} - unhealthy
     files = [f for f in audit.read_files() if np.isfinite(audit.ends[f.path].last)]
     looks = {
         key: LineStyle(COLOURS[i % len(COLOURS)], "none", "os^vPX"[i % 6], 1.0)
         for i, key in enumerate(dict.fromkeys((file.dataset, file.model) for file in files))
     }
-    sheet = make_sheet(
-        1,
-        2,
-        panel_height=2.8,
-        legend=[(", ".join(filter(None, key)) or "files", look) for key, look in looks.items()],
-        note="Hollow: a finding keeps the file from being healthy. Right: the healthy files alone.",
-    )
+    legend = [(", ".join(filter(None, key)) or "files", look) for key, look in looks.items()]
+    note = "Hollow: a finding keeps the file from being healthy. Right: the healthy files alone."
+    if restarted:
+        legend.append(("started again, healthy", _STARTED_AGAIN))
+        note += " In a ring: of a file that was started again, its last complete attempt."
+    sheet = make_sheet(1, 2, panel_height=2.8, legend=legend, note=note)
     left, right = sheet.axes[0]
     for file in files:
         ends, look = audit.ends[file.path], looks[file.dataset, file.model]
@@ -177,6 +205,10 @@ def draw_best_against_last(audit: Audit) -> Figure:
         left.plot(best, last, markerfacecolor=face, alpha=0.85, **mark)
         if healthy:
             right.plot(best, best - last, alpha=0.85, **mark)
+        if file.path in restarted:
+            ring = dict(marker="o", color=REFERENCE_COLOUR, markersize=7, markerfacecolor="none")
+            left.plot(best, last, markeredgewidth=0.8, **ring)
+            right.plot(best, best - last, markeredgewidth=0.8, **ring)
     left.axline((50, 50), slope=1, color=REFERENCE_COLOUR, linewidth=0.8, zorder=1)
     left.set_title("All files")
     left.set_ylabel("Last epoch (%)")
@@ -187,17 +219,24 @@ def draw_best_against_last(audit: Audit) -> Figure:
     return sheet.figure
 
 
-def draw_names_against_curves(audit: Audit) -> Figure:
-    """Draw training loss against radius at every end that is evidence: as named and as run."""
-    panels: dict[tuple[str, str, str, int], list[tuple[Verification, Expectation]]] = {}
+_Panels = dict[tuple[str, str, str, int], list[tuple[Verification, Expectation]]]
+
+
+def _tested(audit: Audit) -> _Panels:
+    """Return what is evidence of a radius, by data set, model, end and number of epochs."""
+    panels: _Panels = {}
     where = {file.path: (file.dataset, file.model) for file in audit.read_files()}
     for item in audit.verifications.values():
         for end in item.ends:
             panels.setdefault((*where[item.path], end.end, end.epochs), []).append((item, end))
+    return panels
+
+
+def draw_names_against_curves(audit: Audit) -> Figure:
+    """Draw training loss against radius at every end that is evidence: as named and as run."""
+    panels = _tested(audit)
     if not panels:
-        sheet = make_sheet(1, 1, panel_height=0.8)
-        say_nothing_to_show(sheet.axes[0, 0], "no schedule of the radius could be tested")
-        return sheet.figure
+        return _say_nothing(_NO_SCHEDULE)
     columns = min(2, len(panels))
     sheet = make_sheet(
         -(-len(panels) // columns),
@@ -244,23 +283,27 @@ def _radii(axes: Axes, points: Sequence[tuple[Verification, Expectation]]) -> No
     axes.set_ylabel("Training loss")
 
 
-def draw_suspicious_curves(audit: Audit) -> Figure:
-    """Draw a panel for each file whose name or end is in doubt, against its baseline's curve."""
+def _suspects(audit: Audit) -> list[tuple[str, str]]:
+    """Return the kind of finding and the file of each curve whose name or end is in doubt."""
     untrained = {found.path for found in audit.of_kind("never_learned")}
-    suspects = [
+    return [
         (kind, found.path)
         for kind in _WORDS
         for found in audit.of_kind(kind)
         if found.path not in untrained
     ]
+
+
+def draw_suspicious_curves(audit: Audit) -> Figure:
+    """Draw a panel for each file whose name or end is in doubt, against its baseline's curve."""
+    suspects = _suspects(audit)
     if not suspects:
-        sheet = make_sheet(1, 1, panel_height=0.8)
-        say_nothing_to_show(sheet.axes[0, 0], "no suspicious curve")
-        return sheet.figure
+        return _say_nothing(_NO_SUSPECT)
     drawn = suspects[:_PANELS]
     rows = [[one for one in drawn if _quantity(one[0]) == quantity] for quantity in _QUANTITIES]
     rows = [part[i : i + 3] for part in rows for i in range(0, len(part), 3)]
-    left = f" {len(suspects) - len(drawn)} more are not drawn." if len(suspects) > _PANELS else ""
+    more = len(suspects) - len(drawn)
+    left = f" {more} more {'is' if more == 1 else 'are'} not drawn." if more else ""
     sheet = make_sheet(
         len(rows),
         3,

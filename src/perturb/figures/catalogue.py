@@ -188,7 +188,8 @@ AUDIT: dict[str, Entry] = {
     "best_against_last": Entry(
         "Best against last",
         "Best of all epochs, chosen on test, against the last epoch. How far a file lies below the "
-        "line is what choosing its epoch on test adds: to the right, in points, of healthy files.",
+        "line is what choosing its epoch on test adds: to the right, in points, of healthy files. "
+        "A file that was started again is healthy where its last complete attempt is.",
     ),
     "names_against_curves": Entry(
         "Names against curves",

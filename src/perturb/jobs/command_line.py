@@ -13,6 +13,11 @@ _OF_A_COMMAND = frozenset(
 )
 
 
+def of_target(target: str, given: str) -> str:
+    """Return the command that makes a target; `given` is what `configuration` returned."""
+    return " ".join(filter(None, ["snakemake --cores 1", given, "--", shlex.quote(target)]))
+
+
 def configuration(files: Iterable[str], values: Mapping[str, Any]) -> str:
     """Return Snakemake's options for configuration files, and for keys given on the command line.
 

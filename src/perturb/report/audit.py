@@ -10,6 +10,7 @@ from perturb.audit.claims import HOLDS, REVERSED, UNKNOWN
 from perturb.audit.findings import KINDS
 from perturb.audit.study import Audit
 from perturb.audit.words import Table
+from perturb.figures.audit import nothing_to_show
 from perturb.figures.catalogue import AUDIT
 from perturb.files import write_text
 from perturb.report.html import embedded, environment
@@ -25,13 +26,16 @@ _WORDS = {
 }  # columns that wrap
 
 
-def write(audit: Audit, pictures: Mapping[str, Path], path: str | Path) -> None:
+def write(audit: Audit, pictures: Mapping[str, Path], path: str | Path, command: str) -> None:
     """Write the page of `audit` to `path`; `pictures` are the PNG files of the figures by name."""
-    write_text(path, render(audit, pictures, Path(path).parents[1]))
+    write_text(path, render(audit, pictures, Path(path).parents[1], command))
 
 
-def render(audit: Audit, pictures: Mapping[str, Path], results: Path) -> str:
-    """Return the page of `audit`; `results` is the results folder as a command names it."""
+def render(audit: Audit, pictures: Mapping[str, Path], results: Path, command: str) -> str:
+    """Return the page of `audit`.
+
+    `results` is the results folder as a command names it, `command` what makes the page again.
+    """
     headlines = [claim for claim in audit.claims if claim.headline]
     others = [claim for claim in audit.claims if not claim.headline]
     tables = {kind: words.findings_table(audit, kind) for kind in KINDS}
@@ -43,11 +47,14 @@ def render(audit: Audit, pictures: Mapping[str, Path], results: Path) -> str:
             title=audit.plan.title or audit.plan.name,
             name=audit.plan.name,
             results=results.as_posix(),
+            command=command,
             summary=words.summary(audit),
             configuration=audit.configuration if audit.guessed else "",
             headlines=words.claims_tables(headlines, audit),
             others=words.claims_tables(others, audit),
             comparisons=len(audit.claims),
+            correction=words.holm_sentence(audit),
+            verdict=words.verdict_sentence(),
             alone=audit.alone,
             floors=words.floors_table(audit),
             repeats=words.repeats_table(audit),
@@ -64,6 +71,7 @@ def render(audit: Audit, pictures: Mapping[str, Path], results: Path) -> str:
                     "title": entry.title,
                     "caption": entry.text,
                     "source": embedded(pictures[name]),
+                    "nothing": nothing_to_show(name, audit),
                 }
                 for name, entry in AUDIT.items()
             },

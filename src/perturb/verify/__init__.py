@@ -27,13 +27,14 @@ def verify(
     """Check everything under `results` against itself, and against this checkout's code and config.
 
     `retrain` runs, chosen by `seed` among those made on a device and with versions like today's,
-    are made again and compared bit for bit. `given` is what the report's commands say of the
-    configuration (`report.html.render`). Unfinished state, logs and times are not looked at.
+    are made again and compared bit for bit. `given` is what the commands of the report and of
+    audits say of the configuration (`jobs.command_line`). Unfinished state, logs and times are not
+    looked at.
     """
     found = Verification(Path(results))
     unpacked.check_files(found)
     if made_again.only_audits(found):
-        made_again.compare_audits(found, config)
+        made_again.compare_audits(found, config, given)
         found.notes.append("Nothing of the studies has been made yet: only audits were checked.")
         return found
     manifests = records.check_data(found, config)
@@ -51,7 +52,7 @@ def verify(
         made_again.compare_figures(found, chapter)
         made_again.compare_landscape_page(found, chapter)
     made_again.find_unknown(found, config, there)
-    made_again.compare_audits(found, config)
+    made_again.compare_audits(found, config, given)
     made_again.compare_report(found, config, given)
     retrain_sample(found, config, runs, retrain, seed)
     return found

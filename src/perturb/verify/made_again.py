@@ -13,6 +13,7 @@ from perturb.config import Config
 from perturb.errors import PerturbError
 from perturb.figures import landscape_page, style
 from perturb.figures.catalogue import AUDIT
+from perturb.jobs import command_line
 from perturb.landscape.files import read_plane
 from perturb.landscape.parts import page_of, planes_of
 from perturb.report import html, section
@@ -73,15 +74,18 @@ def only_audits(found: Verification) -> bool:
     return not made and any((found.results / "audit").glob("*.html"))
 
 
-def compare_audits(found: Verification, config: Config) -> None:
-    """Make every audit again that has been made, and compare its page, tables and figures."""
+def compare_audits(found: Verification, config: Config, given: str = "") -> None:
+    """Make every audit again that has been made, and compare its page, tables and figures.
+
+    `given` is what its command says of the configuration.
+    """
     known = {path for name in config.values.get("audits", {}) for path in _files_of(found, name)}
     for path in sorted((found.results / "audit").glob("[!.]*")):
         if path not in known:
             found.find("audits", "unknown", path)
     for name in config.values.get("audits", {}):
         if any(path.exists() for path in _files_of(found, name)):
-            _compare_audit(found, config, name)
+            _compare_audit(found, config, name, given)
 
 
 def _files_of(found: Verification, audit: str) -> list[Path]:
@@ -95,7 +99,7 @@ def _figures_of(found: Verification, audit: str) -> list[Path]:
     return [folder / f"{name}.{kind}" for name in AUDIT for kind in ("pdf", "png")]
 
 
-def _compare_audit(found: Verification, config: Config, name: str) -> None:
+def _compare_audit(found: Verification, config: Config, name: str, given: str) -> None:
     # Imported here: most results have no audit.
     from perturb.audit import formats
     from perturb.audit.plan import plan
@@ -109,7 +113,8 @@ def _compare_audit(found: Verification, config: Config, name: str) -> None:
     except PerturbError as error:
         found.find("audits", "uncompared", page, error)
         return
-    for kind, text in formats.texts(audit).items():
+    command = command_line.of_target(page.as_posix(), given)
+    for kind, text in formats.texts(audit, command).items():
         found.compare("audits", page.with_name(f"{name}.{kind}"), text)
     drawn = cache(lambda figure: draw(figure, audit))
     figures = _figures_of(found, name)
@@ -121,7 +126,7 @@ def _compare_audit(found: Verification, config: Config, name: str) -> None:
         found.find("audits", "uncompared", page, "its figures differ")
         return
     pictures = {path.stem: path for path in figures if path.suffix == ".png"}
-    found.compare("audits", page, pages.render(audit, pictures, found.results))
+    found.compare("audits", page, pages.render(audit, pictures, found.results, command))
 
 
 def find_unknown(found: Verification, config: Config, chapters: Sequence[Chapter]) -> None:
