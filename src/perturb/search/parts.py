@@ -88,7 +88,7 @@ def main(settings: Settings, inputs: Inputs, results: Path) -> Table:
         warnings = [SMOKE, *warnings]
     return Table(
         name=material.search.chapter,
-        title=material.search.title,
+        title=f"{material.search.title}: what was chosen",
         frame=frame,
         columns=MAIN,
         groups=groups,
