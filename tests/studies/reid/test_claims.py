@@ -174,18 +174,12 @@ def test_the_data_are_introduced_and_told_from_the_diarys():
     assert own == "The lab diary's claims and numbers are of Market-1501."
 
 
-@pytest.mark.parametrize(
-    ("empty", "said"),
-    [
-        (3, "All 3 runs of two stages later diverged or had a batch of which no image was "
-            "selected. Without any other run there is nothing to compare them with."),
-        (0, "None of the 3 runs of two stages later diverged or had a batch of which no image was "
-            "selected. Without any other run there is nothing to compare them with."),
-    ],
-)  # fmt: skip
-def test_runs_that_all_went_one_way_are_compared_with_nothing(empty, said):
+@pytest.mark.parametrize(("empty", "which"), [(3, "All 3"), (0, "None of the 3")])
+def test_runs_that_all_went_one_way_are_compared_with_nothing(empty, which):
     runs = several("core_selective-true_6", 0.3, 0.31, 0.32, first_stage_mAP=0.2)
     for one in runs:
         one["empty_batches"] = empty
-    frame = claims.build(material(runs))
-    assert said in list(frame["here"])
+    assert (
+        f"{which} runs that select images in stage 2 diverged or had a batch of which no image was "
+        "selected. Without any other run there is nothing to compare them with."
+    ) in list(claims.build(material(runs))["here"])

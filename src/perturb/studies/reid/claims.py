@@ -143,8 +143,8 @@ def _low_mAP_leads_to_nan(material: Material) -> Judged:
     if not bad.any() or bad.all():
         which = "All" if bad.all() else "None of the"
         return UNDECIDED, (
-            f"{which} {len(two)} runs of two stages later diverged or had a batch of which no "
-            "image was selected. Without any other run there is nothing to compare them with."
+            f"{which} {len(two)} runs that select images in stage 2 diverged or had a batch of "
+            "which no image was selected. Without any other run there is nothing to compare them with."
         )
     low, high = two[bad]["first_stage_mAP"], two[~bad]["first_stage_mAP"]
     with np.errstate(invalid="ignore"):
