@@ -144,7 +144,8 @@ def _low_mAP_leads_to_nan(material: Material) -> Judged:
         which = "All" if bad.all() else "None of the"
         return UNDECIDED, (
             f"{which} {len(two)} runs that select images in stage 2 diverged or had a batch of "
-            "which no image was selected. Without any other run there is nothing to compare them with."
+            "which no image was selected. Without any other run there is nothing to compare them "
+            "with."
         )
     low, high = two[bad]["first_stage_mAP"], two[~bad]["first_stage_mAP"]
     with np.errstate(invalid="ignore"):
