@@ -148,6 +148,18 @@ def test_the_title_is_the_users_own_or_says_whose_images_they_are(own):
     assert studies.title(own(top={"title": "Mine"})) == "Mine"
 
 
+def test_a_search_is_titled_as_one(raw_config, root):
+    stage = {"stage": "lr", "method": "tuned_lr-{lr}_sgd_5", "nuisance": {"lr": [0.01, 0.1]}}
+    raw_config["image_folders"] = {"birds": "birds"}
+    raw_config["tune"] = raw_config.get("tune", {"title": "Searches"}) | {
+        "searches": {"birds": {"model": "cnn", "stages": [stage]}}
+    }
+    raw_config["chapters"] = ["tune_birds"]
+    config = Config(raw_config, root / "config" / "schema.yaml")
+    assert studies.title(config) == "Settings searched on birds"
+    assert studies.chapter(config, "tune_birds").title == "Settings searched on birds"
+
+
 def test_there_is_a_list_of_what_there_is(root, capsys):
     main(["list", "--root", str(root)])
     said = capsys.readouterr().out

@@ -287,7 +287,7 @@ class Comparing:
         return Chapter(
             study=self.name,
             name=plan.chapter,
-            title=own.get("title") or f"{dataset}, {plan.model}",
+            title=own.get("title") or f"Methods compared on {dataset}",
             asked=plan.chapter in config.asked,
             measure=plan.measure,
             runs=plan.runs(),

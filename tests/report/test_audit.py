@@ -1,8 +1,11 @@
 """The page and the Markdown of an audit: claims first, everything in it, no network."""
 
+import json
+from html import escape
+
 import pytest
 
-from perturb.audit import formats
+from perturb.audit import formats, words
 from perturb.audit.simulation import make_folder, plan_of
 from perturb.audit.study import build
 from perturb.figures.audit import draw
@@ -52,3 +55,30 @@ def test_markdown_says_the_same(made):
     assert COMMAND in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert all(line.endswith("|") for line in rows)
+
+
+def test_the_page_says_its_command_and_what_counts_as_the_run_of_a_name(made):
+    audit, text = made
+    assert escape(COMMAND) in text
+    words_of_page = " ".join(" ".join(Page(text).words).split())
+    assert words.verdict_sentence() in words_of_page
+    assert words.holm_sentence(audit) in words_of_page
+    assert "Suspicious files" not in words_of_page
+
+
+def test_a_figure_with_nothing_to_show_is_a_line(tmp_path):
+    (tmp_path / "files").mkdir()
+    for seed in range(3):
+        for method in ("pugd_20", "sgd_20"):
+            values = [0.5 + 0.01 * epoch + 0.001 * seed for epoch in range(20)]
+            (tmp_path / "files" / f"{method}-{seed}.json").write_text(
+                json.dumps({"test_accuracy": values})
+            )
+    audit = build(plan_of(tmp_path / "files"))
+    pictures = {name: tmp_path / f"{name}.png" for name in AUDIT}
+    for name, path in pictures.items():
+        save(draw(name, audit), path)
+    text = page.render(audit, pictures, tmp_path, COMMAND)
+    assert "Names against curves: no schedule of the radius could be tested." in text
+    assert "Suspicious curves: no suspicious curve." in text
+    assert text.count("<figure") == 2

@@ -158,6 +158,83 @@ def test_the_band_is_the_mean_and_the_spread_of_the_seeds(page):
     )
 
 
+@pytest.fixture
+def two_sets(report, open_page):
+    """A page whose curves are of two data sets: seed 2 of every run called that of the second."""
+    text = report.read_text(encoding="utf-8")
+    begin = '<script type="application/json">'
+    before, rest = text.split(begin, 1)
+    inside, after = rest.split("</script>", 1)
+    data = json.loads(inside)
+    data["sets"] = ["digits", "noisy digits"]
+    for method in data["methods"]:
+        for run in method["runs"]:
+            run["set"] = int(run["seed"] == 2)
+    path = report.with_name("two_sets.html")
+    path.write_text(f"{before}{begin}{json.dumps(data)}</script>{after}", encoding="utf-8")
+    yield open_page(path, viewport={"width": 1400, "height": 900}), data
+    path.unlink()
+
+
+def test_curves_of_two_data_sets_are_never_averaged(two_sets):
+    page, data = two_sets
+    curves = page.locator("#curves-digits")
+    curves.scroll_into_view_if_needed()
+    drawn(page)
+    curves.get_by_role("button", name="None").click()
+    curves.get_by_label("sgd_30", exact=True).check()
+    runs = next(one for one in data["methods"] if one["name"] == "sgd_30")["runs"]
+    ends = [run["values"]["test_accuracy"][-1] for run in runs]
+    last = "() => document.querySelector('.plot').data.at(-1).y.at(-1)"
+    assert page.evaluate(last) == pytest.approx((ends[0] + ends[1]) / 2)
+    curves.get_by_label("noisy digits").check()
+    assert page.evaluate(last) == ends[2]
+    assert drawn(page) == ["sgd_30, one seed"]
+    assert page.evaluate("() => document.querySelector('.plot').data.length") == 1, "no band"
+    assert "on noisy digits" in page.locator(".plot").get_attribute("aria-label")
+
+
+def test_a_few_epochs_are_marked_by_whole_numbers(page):
+    page.locator("#curves-digits").scroll_into_view_if_needed()
+    drawn(page)
+    step = """last => layout({series: [{name: "a", words: "a", unit: ""}],
+        methods: [{runs: [{epochs: [1, last]}]}]}, {series: "a", axis: "epochs"}).xaxis.dtick"""
+    assert page.evaluate(step, 5) == 1
+    assert page.evaluate(step, 200) is None
+
+
+def test_a_table_that_goes_on_to_the_right_says_so(report, open_page):
+    narrow = open_page(report, viewport={"width": 700, "height": 900})
+    assert narrow.locator(f"{MAIN} .more").is_visible()
+    wide = open_page(report, viewport={"width": 2400, "height": 900})
+    assert not wide.locator(f"{MAIN} .more").is_visible()
+
+
+def test_a_long_name_of_a_file_is_broken(report, open_page):
+    page = open_page(report, viewport={"width": 400, "height": 900})
+    link = page.locator("#provenance a").first
+    link.evaluate("link => { link.textContent = `${'long_name_'.repeat(9)}.provenance.csv`; }")
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 400
+
+
+def test_the_first_picture_is_readable_on_a_small_screen(report, open_page):
+    page = open_page(report, viewport={"width": 400, "height": 900})
+    image = page.locator(".glance .enlarge img").first
+    assert image.bounding_box()["width"] >= 600, "it scrolls in its own box"
+
+
+def test_a_figure_that_is_left_over_takes_the_whole_row(page):
+    shares = page.evaluate(
+        """() => [1, 2, 3].map(count => {
+            const box = document.querySelector('#figures-digits');
+            const figure = box.querySelector('figure');
+            box.replaceChildren(...Array.from({length: count}, () => figure.cloneNode(true)));
+            return box.lastElementChild.getBoundingClientRect().width / box.clientWidth;
+        })"""
+    )
+    assert shares[0] > 0.95 and shares[1] < 0.55 and shares[2] > 0.95
+
+
 def test_light_and_dark_follow_the_system_until_a_reader_chooses(report, open_page):
     page = open_page(report, color_scheme="dark")
     paper = "() => getComputedStyle(document.body).backgroundColor"

@@ -288,3 +288,21 @@ def test_the_widest_table_is_no_wider_than_a_page(table, results):
     assert run.returncode == 0, run.stdout[-2000:]
     found = re.findall(r"Overfull \\hbox \((.*?)pt too wide", run.stdout)
     assert not found
+
+
+@pytest.mark.parametrize(
+    ("title", "said", "shown"),
+    [
+        ("Digits, noisy", "digits_noise-0.4, cnn", ("Digits, noisy", "digits_noise-0.4, cnn")),
+        ("Pushed away", "Pushed away (smoke run)", ("Pushed away (smoke run)", "digits")),
+        ("All data sets: a study", "All data sets", ("All data sets", "digits")),
+    ],
+)
+def test_a_chapter_is_headed_by_its_title(chapter, title, said, shown):
+    assert html.headings(replace(chapter, title=title), said) == shown
+
+
+def test_no_two_headings_of_a_chapter_are_the_same(chapter, plan, results):
+    text = html.render([chapter], results, title=plan.title)
+    headings = [re.sub("<.*?>", "", one).strip() for one in re.findall(r"<h2.*?</h2>", text)]
+    assert len(headings) == len(set(headings))

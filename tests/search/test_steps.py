@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from perturb.errors import PerturbError
+from perturb.search import words
+from perturb.search.figures import heat_map, importance, isolation, spread
 from perturb.search.flags import flags, infeasible_shares, mcnemar, next_values, resolution
 from perturb.search.parts import gather, main, neighbours
 
@@ -123,11 +125,18 @@ def planted(tmp_path, given, right, best=1e-3):
     return {flag.kind: flag.words for flag in flags(made.stages[0], made.run()["lr"])}
 
 
+def edge(name, value, end, following):
+    return (
+        f"the chosen {name}, {value}, is the {end} that was tried, so the best may lie beyond it; "
+        f"next to try: {following}"
+    )
+
+
 def test_the_edge_of_the_grid_is_flagged_with_the_next_values(tmp_path):
     words = planted(tmp_path, LR, right, best=1e-5)
-    assert words == {"edge": "lr 0.0001 is the lowest that was tried; next: 1e-05, 1e-06"}
+    assert words == {"edge": edge("lr", "0.0001", "lowest", "1e-05, 1e-06")}
     words = planted(tmp_path / "b", LR, right, best=1.0)
-    assert words == {"edge": "lr 0.1 is the highest that was tried; next: 1, 10"}
+    assert words == {"edge": edge("lr", "0.1", "highest", "1, 10")}
     assert planted(tmp_path / "c", LR, right) == {}
 
 
@@ -166,7 +175,7 @@ def test_too_few_trials_and_an_unresolved_gap_are_flagged(tmp_path):
         return found
 
     words = planted(tmp_path / "a", given, apart)
-    assert words == {"edge": "depth 2 is the highest that was tried; next: 4, 8"}
+    assert words == {"edge": edge("depth", "2", "highest", "4, 8")}
     words = planted(tmp_path / "b", few, apart)["few trials"]
     assert words == "too few feasible trials to compare (below 3): 2 for depth 1; 2 for depth 2"
     words = planted(tmp_path / "c", given, alike)["not resolved"]
@@ -251,3 +260,119 @@ def test_differences_that_change_between_seeds_are_flagged(tmp_path):
     assert words["between seeds"] == (
         "3 seeds do not tell apart from the chosen one: depth 4 (-1.00 points)"
     )
+
+
+SAMPLED = {
+    "stage": "lr",
+    "method": "tuned_lr-{lr}_sam_{rho}_{epochs}",
+    "nuisance": {"lr": {"low": 0.01, "high": 1}, "rho": {"low": 0.01, "high": 0.5}},
+    "fixed": {"epochs": 60},
+    "trials": 8,
+}
+
+
+def sampled(tmp_path, given=SAMPLED):
+    """A search over quasi-random points: the lowest learning rate is best, one trial diverges."""
+
+    def score(values, seed, epochs):
+        return math.nan if values["rho"] > 0.2 else 0.9 - 0.1 * math.log10(values["lr"] / 0.001)
+
+    made = MadeUp(tmp_path, stages(given), score, right)
+    return made, made.run()
+
+
+def as_chapter(made, steps, monkeypatch):
+    for name, step in steps.items():
+        step.write(made.results / f"{name}.json")
+    monkeypatch.setattr("perturb.search.parts._provenance", lambda rows, results: None)
+    return {"search": made.search.values()}, {
+        "steps": [made.results / f"{name}.json" for name in steps]
+    }
+
+
+def test_an_edge_of_sampled_points_goes_on_by_quarters_of_the_range(tmp_path):
+    made, steps = sampled(tmp_path)
+    found = {flag.kind: flag.words for flag in flags(made.stages[0], steps["lr"])}
+    lowest = min(one.trial.values["lr"] for one in steps["lr"].measured if one.feasible)
+    following = [float(text) for text in found["edge"].rpartition(": ")[2].split(", ")]
+    assert following == pytest.approx([lowest / 100**0.25, lowest / 10], rel=1e-2)
+    # As far as the points happen to lie apart, a second value would have been below 0.
+    linear = json.loads(json.dumps(SAMPLED))
+    linear["nuisance"]["lr"]["scale"] = "linear"
+    made, steps = sampled(tmp_path / "linear", linear)
+    said = {flag.kind: flag.words for flag in flags(made.stages[0], steps["lr"])}.get("edge", "")
+    assert "-" not in said.rpartition(": ")[2]
+
+
+def test_a_trial_of_sampled_points_is_lost_once(tmp_path):
+    made, steps = sampled(tmp_path)
+    lost = [one for one in steps["lr"].measured if not one.feasible]
+    found = {flag.kind: flag.words for flag in flags(made.stages[0], steps["lr"])}["infeasible"]
+    first = lost[0].trial.values
+    start = f"infeasible (diverged): {len(lost)} of 8 trials: lr {first['lr']:g}, rho "
+    assert found.startswith(f"{start}{first['rho']:g}")
+    assert "1 of 1" not in found and found.count("lr ") == len(lost)
+
+
+def test_what_limits_a_search_stands_in_its_words(tmp_path, monkeypatch):
+    made, steps = sampled(tmp_path)
+    settings, inputs = as_chapter(made, steps, monkeypatch)
+    table = main(settings, inputs, made.results)
+    found = words.words(settings, {"": table.frame})
+    assert found.what == "m on x, in 1 stage: lr (tunes lr, rho)."
+    assert [text.split(",")[0] for text in found.warnings] == [
+        "Stage lr: the chosen lr",
+        found.warnings[1].split(",")[0],
+    ]
+    assert found.warnings[1].startswith("Stage lr: infeasible (diverged)")
+    # It says what the table has, which is one row, at one seed.
+    for absent in (
+        "neighbours",
+        "each other scientific value",
+        "Brackets",
+        "McNemar",
+        "next stage",
+    ):
+        assert absent not in table.caption
+    whole = MadeUp(tmp_path / "whole", stages(LR, DEPTH, REPEATS), score, right)
+    settings, inputs = as_chapter(whole, whole.run(), monkeypatch)
+    table = main(settings, inputs, whole.results)
+    for there in ("neighbours", "each other scientific value", "Brackets", "McNemar", "next stage"):
+        assert there in table.caption
+    assert "in 3 stages" in words.words(settings, {"": table.frame}).what
+
+
+def test_what_decides_is_told_by_thirds_where_each_value_was_tried_once(tmp_path):
+    made, steps = sampled(tmp_path)
+    stage, step = made.stages[0], steps["lr"]
+    by_name = {one.name: spread(stage, step, one) for one in stage.parameters}
+    feasible = [one for one in step.measured if one.feasible]
+    assert len(feasible) >= 6, "thirds of two"
+    # Accuracy follows lr alone: its spread is that of the thirds' means, and rho's is smaller.
+    assert by_name["lr"][1] > 2 * by_name["rho"][1] > 0
+    values = sorted(one.value for one in feasible)
+    assert by_name["lr"][1] < values[-1] - values[0]
+    few, steps = sampled(tmp_path / "few", {**SAMPLED, "trials": 5})
+    assert spread(few.stages[0], steps["lr"], few.stages[0].parameters[0]) is None
+
+
+def test_figures_of_sampled_points_are_points_with_few_labels(tmp_path, monkeypatch):
+    made, steps = sampled(tmp_path)
+    settings, inputs = as_chapter(made, steps, monkeypatch)
+    map_of_two = heat_map(settings, inputs, made.results)
+    assert not map_of_two.axes[0].images and map_of_two.axes[0].collections
+    for figure in (map_of_two, isolation(settings, inputs, made.results)):
+        labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+        assert 2 <= len(labels) <= 5 and "0.1" in labels, labels
+        assert not any(label.get_text() for label in figure.axes[0].get_xticklabels(minor=True))
+    few, steps = sampled(tmp_path / "few", {**SAMPLED, "trials": 5})
+    settings, inputs = as_chapter(few, steps, monkeypatch)
+    (axes,) = importance(settings, inputs, few.results).axes
+    assert "each value was tried once" in axes.texts[0].get_text() and not axes.patches
+
+
+def test_figures_of_a_grid_are_cells(tmp_path, monkeypatch):
+    chain = MadeUp(tmp_path, stages(LR, DEPTH), score, right)
+    settings, inputs = as_chapter(chain, chain.run(), monkeypatch)
+    figure = heat_map(settings, inputs, chain.results)
+    assert figure.axes[0].images

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
@@ -18,6 +20,7 @@ _LEGEND_ROW = 0.142  # inches
 _NOTE_ROW = 0.13
 _CHARACTER = 0.059  # mean width of a character at 7.5 pt
 _HANDLE = 0.5
+_MOST_TICKS = 5
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,26 @@ def make_logarithmic(axes: Axes) -> None:
     else:
         axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
         axes.yaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(np.inf, np.inf)))
+
+
+def mark_logarithmic(axis: Axis, numbers: Sequence[float]) -> None:
+    """Make an axis logarithmic, with at most `_MOST_TICKS` labels over a range of positive numbers.
+
+    1, 2 and 5 of each decade where they are few, else 1 and 3, else the powers of ten; written
+    out, since a narrow panel has no place for powers beside each other.
+    """
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    low, high = min(numbers) / 1.15, max(numbers) * 1.15
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for subs in ((1, 2, 5), (1, 3), (1,)):
+        every = [float(f"{sub}e{power}") for power in decades for sub in subs]
+        ticks = [tick for tick in every if low <= tick <= high]
+        if len(ticks) <= _MOST_TICKS:
+            break
+    ticks = ticks[:: -(-len(ticks) // _MOST_TICKS)] or [min(numbers), max(numbers)]
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_minor_formatter(NullFormatter())
 
 
 def say_nothing_to_show(axes: Axes, text: str) -> None:

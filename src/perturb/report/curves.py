@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from perturb.analysis.runs import EPOCH_COLUMNS, read_epochs
-from perturb.runs import RECORD
+from perturb.runs import RECORD, Run
 from perturb.study import Chapter, Measure
 
 MOST_NUMBERS = 250_000  # of a chapter: about 1.5 MB; beyond it epochs are left out
@@ -22,24 +22,32 @@ _PLAIN = Measure(name="", unit="", factor=1.0)
 
 
 def of_chapter(chapter: Chapter, results: Path) -> dict[str, Any]:
-    """Return the curves of the runs that the chapter's main table is traced to, as plain values.
+    """Return the curves of the runs that one of the chapter's tables is traced to, as plain values.
 
-    {} where it is traced to no run that has epochs. Raises PerturbError for a damaged run.
+    It is the main table, and the series that is drawn first the chapter's measure, unless
+    `settings["curves"]` gives another `table` and `measure`. Where a method has runs on several
+    data sets, or of several models, they are kept apart: `sets` names them, and a run's `set` is
+    its place in that list.
+    {} where the table is traced to no run that has epochs. Raises PerturbError for a damaged run.
     """
     runs = _runs(chapter, results)
     if runs.empty:
         return {}
+    sets_of = _sets(runs)
+    sets = tuple(dict.fromkeys(sets_of.values()))
     read: dict[str, pd.DataFrame] = {}
     for run in dict.fromkeys(runs["run"]):
         record = results / run / RECORD
         read[run] = read_epochs(record) if record.exists() else pd.DataFrame()
-    series = _series(chapter.measure, read)
+    measure = _first(chapter)
+    series = _series(measure, read)
     every = _every(series, read)
     methods = [
         {
             "name": method,
             "runs": [
-                _run(line, read[line["run"]], series, every)
+                {"set": sets.index(sets_of[line["run"]])}
+                | _run(line, read[line["run"]], series, every)
                 for line in own.to_dict("records")
                 if len(read[line["run"]])
             ],
@@ -54,8 +62,9 @@ def of_chapter(chapter: Chapter, results: Path) -> dict[str, Any]:
         "reference": reference,
         "every": every,
         "series": [{"name": one.name, "words": one.words, "unit": one.unit} for one in series],
+        "sets": sets,
         "methods": methods,
-        "chosen": _chosen(methods, chapter.measure, reference),
+        "chosen": _chosen(methods, measure, reference),
     }
 
 
@@ -69,9 +78,11 @@ def _runs(chapter: Chapter, results: Path) -> pd.DataFrame:
     """Return the method, seed, folder and status of each row's own runs."""
     columns = ["method", "seed", "run", "status"]
     nothing = pd.DataFrame(columns=columns)
-    if not chapter.tables:
+    wanted = chapter.settings.get("curves", {}).get("table", "")
+    stems = [chapter.stem(part) for part in chapter.tables if wanted in ("", part.name)]
+    if not stems:
         return nothing
-    path = results / "tables" / f"{chapter.stem(chapter.tables[0])}.provenance.csv"
+    path = results / "tables" / f"{stems[0]}.provenance.csv"
     if not path.exists() or not path.read_text(encoding="utf-8").strip():
         return nothing
     traced = pd.read_csv(path, keep_default_na=False)
@@ -79,6 +90,33 @@ def _runs(chapter: Chapter, results: Path) -> pd.DataFrame:
         return nothing
     own = traced["columns"].map(lambda text: bool({"status", "*"} & set(text.split())))
     return traced.loc[own & (traced["method"] != "*"), columns].drop_duplicates()
+
+
+def _sets(runs: pd.DataFrame) -> dict[str, str]:
+    """Return what the data of each run are called, with the model where one method has several.
+
+    All are one set where no method has runs on several: methods may have models of their own.
+    """
+    found = {folder: Run.of_folder(folder) for folder in runs["run"]}
+    parts = pd.DataFrame(
+        {
+            "method": runs["method"].to_list(),
+            "dataset": [found[folder].dataset for folder in runs["run"]],
+            "model": [found[folder].model for folder in runs["run"]],
+        }
+    )
+    several = [
+        name for name in ("dataset", "model") if (parts.groupby("method")[name].nunique() > 1).any()
+    ]
+    return {
+        folder: ", ".join(getattr(run, name) for name in several) for folder, run in found.items()
+    }
+
+
+def _first(chapter: Chapter) -> Measure:
+    """Return the series that is drawn first."""
+    name = chapter.settings.get("curves", {}).get("measure", chapter.measure.name)
+    return chapter.measure if name == chapter.measure.name else _measure_of(name)
 
 
 def _series(measure: Measure, read: Mapping[str, pd.DataFrame]) -> list[Measure]:
@@ -150,10 +188,14 @@ def _rounded(value: float) -> float | None:
 
 
 def _chosen(methods: list[dict[str, Any]], measure: Measure, reference: str) -> list[str]:
-    """Return the methods that are drawn at first: the reference and the best at their ends."""
+    """Return the methods that are drawn at first: the reference and the best at their ends.
+
+    Best on the first data set, which is the one that is shown first.
+    """
 
     def end(method: Mapping[str, Any]) -> float:
-        ends = [run["values"].get(measure.name, [None])[-1] for run in method["runs"]]
+        runs = [run for run in method["runs"] if run["set"] == 0]
+        ends = [run["values"].get(measure.name, [None])[-1] for run in runs]
         known = [value for value in ends if value is not None]
         mean = sum(known) / len(known) if known else -math.inf
         return mean if measure.larger_is_better or not known else -mean

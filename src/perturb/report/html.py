@@ -89,8 +89,11 @@ def _chapter(section: Section, folder: Path) -> dict[str, Any]:
     words = section.words
     links = _row_links(parts)
     curves = of_chapter(chapter, results)
+    heading, name = headings(chapter, words.heading)
     return {
         "name": chapter.name,
+        "heading": heading,
+        "called": name,
         "words": words,
         "warnings": [_linked(text, links) for text in words.warnings],
         "findings": [_linked(text, links) for text in words.findings],
@@ -109,6 +112,17 @@ def _chapter(section: Section, folder: Path) -> dict[str, Any]:
         "table": address(section.table(chapter.tables[0], "csv")) if chapter.tables else "",
         "example": chapter.runs[0].record if chapter.runs else "",
     }
+
+
+def headings(chapter: Chapter, said: str) -> tuple[str, str]:
+    """Return a chapter's heading, and what is written small beside it.
+
+    The heading is the chapter's title; `said`, of its words, stands beside it, or is the heading
+    itself where it is the title with a remark. Beside that stands what the files are called.
+    """
+    if said.startswith(chapter.title) or chapter.title.startswith(said):
+        return said, chapter.name
+    return chapter.title, said
 
 
 def _part(section: Section, part: Part, address: Callable[[Path], str]) -> dict[str, Any]:

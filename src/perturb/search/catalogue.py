@@ -40,9 +40,9 @@ def _figures(search: Search) -> list[tuple[str, str, str]]:
                 "isolation",
                 "What each scientific value comes to",
                 "Validation accuracy of every trial by scientific value, by the value itself where "
-                "a stage has none; the line joins the best over the nuisance parameters, the star "
-                "is the chosen point. Crosses below are infeasible trials: no number, or a huge "
-                "loss.",
+                "a stage has none; the line joins the best over the other parameters, where values "
+                "repeat; the star is the chosen point. Crosses below are infeasible trials: no "
+                "number, or a huge loss.",
             )
         )
         found.append(
@@ -50,8 +50,10 @@ def _figures(search: Search) -> list[tuple[str, str, str]]:
                 "importance",
                 "What decides",
                 "How far the best accuracy over all other parameters moves as one parameter goes "
-                "through its values, and how far the mean accuracy moves, in points. An infeasible "
-                "value has no best; trials without a number count in neither.",
+                "through its values, and how far the mean accuracy moves, in points; where each "
+                "value was tried once (quasi-random points), through the lower, middle and upper "
+                "third of them. An infeasible value has no best; trials without a number count in "
+                "neither.",
             )
         )
     if any(len(stage.parameters) >= 2 for stage in own):
@@ -59,8 +61,10 @@ def _figures(search: Search) -> list[tuple[str, str, str]]:
             (
                 "heat_map",
                 "Two parameters at once",
-                "Best validation accuracy over the others, for the first scientific and the first "
-                "nuisance parameter of a stage. A cross is a cell whose trials are all infeasible.",
+                "Validation accuracy by the first scientific (or nuisance) and the last other "
+                "parameter of a stage: the best over the others in each cell; each trial as a "
+                "point where values do not repeat. The star is the chosen point, a cross a cell or "
+                "a trial that is infeasible.",
             )
         )
     found.append(

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from perturb.analysis.runs import read_epochs
-from perturb.figures.sheet import make_sheet, say_nothing_to_show
+from perturb.figures.sheet import make_sheet, mark_logarithmic, say_nothing_to_show
 from perturb.figures.style import COLOURS, GREY, LineStyle, line_style, style
-from perturb.search.flags import values_of, words_of
+from perturb.search.flags import values_of, values_repeat, words_of
 from perturb.search.parts import Material, gather
 from perturb.search.settings import SCIENTIFIC, Parameter, Stage, Value
 from perturb.search.steps import Measured, Step
 
 Settings = Mapping[str, Any]
 Inputs = Mapping[str, Sequence[Path]]
+_THIRDS_FROM = 6  # trials: two in each third
 _MARK = "Smoke run: shortened training, not a result of the study"
 _TRIAL = LineStyle(COLOURS[0], "none", "o", 0.0)
 _BEST = LineStyle(COLOURS[1], "-", None, 1.4)
@@ -39,8 +41,9 @@ def isolation(settings: Settings, inputs: Inputs, results: Path) -> Figure:
         for parameter in (stage.of_role(SCIENTIFIC) or stage.parameters)
     ]
     with style():
-        legend = [("trial", _TRIAL), ("best over the others", _BEST), ("chosen", _CHOSEN)]
-        legend.append(("infeasible", _CROSS))
+        lined = any(_is_lined(stage, parameter, step) for stage, step, parameter in panels)
+        legend = [("trial", _TRIAL), ("chosen", _CHOSEN), ("infeasible", _CROSS)]
+        legend += [("best over the others", _BEST)] if lined else []
         sheet = _panels(material, len(panels), legend)
         for axes, (stage, step, parameter) in zip(sheet.axes.flat, panels, strict=False):
             _isolate(axes, stage, step, parameter)
@@ -71,7 +74,7 @@ def _places(
     if numeric and len(values) > 1:
         numbers = [float(value) for value in values]
         if min(numbers) > 0 and max(numbers) / min(numbers) >= 10:
-            axes.set_xscale("log")
+            mark_logarithmic(axes.xaxis, numbers)
         elif len(values) <= 8:
             axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
         return dict(zip(values, numbers, strict=True))
@@ -89,7 +92,8 @@ def _isolate(axes: Axes, stage: Stage, step: Step, parameter: Parameter) -> None
     best: dict[float, float] = {}
     for at, value in zip(x, y, strict=True):
         best[at] = max(value, best.get(at, -np.inf))
-    axes.plot(sorted(best), [best[at] for at in sorted(best)], **_BEST.line())
+    if _is_lined(stage, parameter, step):
+        axes.plot(sorted(best), [best[at] for at in sorted(best)], **_BEST.line())
     if step.chosen:
         at = places[step.chosen.values[parameter.name]]
         axes.plot([at], [100 * step.chosen.value], **_CHOSEN.line(), marker="*", markersize=9)
@@ -102,6 +106,11 @@ def _isolate(axes: Axes, stage: Stage, step: Step, parameter: Parameter) -> None
     axes.set_ylabel("validation accuracy (%)")
 
 
+def _is_lined(stage: Stage, parameter: Parameter, step: Step) -> bool:
+    """Return whether a line over a parameter's values says something: not through lone trials."""
+    return len(stage.parameters) == 1 or values_repeat(parameter, step.measured)
+
+
 def importance(settings: Settings, inputs: Inputs, results: Path) -> Figure:
     """Draw how far the best and the mean accuracy move with each parameter of each stage."""
     material = gather(settings, inputs)
@@ -111,36 +120,53 @@ def importance(settings: Settings, inputs: Inputs, results: Path) -> Figure:
         legend = [("best over the others", _OF_BEST), ("mean", _OF_MEAN)]
         sheet = _panels(material, len(found), legend)
         for axes, (stage, step) in zip(sheet.axes.flat, found, strict=False):
-            names = [one.name for one in stage.parameters]
-            spreads = [spread(stage, step, one) for one in stage.parameters]
-            at = np.arange(len(names))
-            axes.barh(at + 0.2, [100 * best for best, _ in spreads], 0.36, color=COLOURS[0])
-            axes.barh(at - 0.2, [100 * m for _, m in spreads], 0.36, color=COLOURS[4])
-            axes.set_yticks(at, names)
-            axes.set_xlabel("spread of validation accuracy (points)")
-            axes.set_title(f"stage {stage.name}")
-            axes.grid(False, axis="y")
+            _decide(axes, stage, step)
     return sheet.figure
 
 
-def spread(stage: Stage, step: Step, parameter: Parameter) -> tuple[float, float]:
+def _decide(axes: Axes, stage: Stage, step: Step) -> None:
+    found = {one.name: spread(stage, step, one) for one in stage.parameters}
+    spreads = {name: both for name, both in found.items() if both is not None}
+    axes.set_title(f"stage {stage.name}")
+    if not spreads:
+        why = f"each value was tried once, and fewer\nthan {_THIRDS_FROM} trials have a number"
+        say_nothing_to_show(axes, why)
+        return
+    at = np.arange(len(spreads))
+    axes.barh(at + 0.2, [100 * best for best, _ in spreads.values()], 0.36, color=COLOURS[0])
+    axes.barh(at - 0.2, [100 * mean for _, mean in spreads.values()], 0.36, color=COLOURS[4])
+    axes.set_yticks(at, list(spreads))
+    axes.set_xlabel("spread of validation accuracy (points)")
+    axes.grid(False, axis="y")
+
+
+def spread(stage: Stage, step: Step, parameter: Parameter) -> tuple[float, float] | None:
     """Return the spread over a parameter's values of the best and of the mean, fractions.
 
-    Of feasible whole trials; 0 where there is one value.
+    Of feasible whole trials; 0 where there is one value. Where other parameters move with every
+    value, as with quasi-random points, a value has one trial and its spread is that of all trials,
+    for each parameter: then of the lower, middle and upper third of the values instead, and None
+    where there are too few trials for thirds.
     """
-    groups: dict[Value, list[float]] = {}
-    for one in step.measured:
-        if one.value is not None and one.trial.until is None:
-            groups.setdefault(one.trial.values[parameter.name], []).append(one.value)
-    if not groups:
+    whole = [one for one in step.measured if one.value is not None and one.trial.until is None]
+    if not whole:
         return 0.0, 0.0
-    best = [max(values) for values in groups.values()]
-    mean = [sum(values) / len(values) for values in groups.values()]
+    groups: dict[Value, list[float]] = {}
+    for one in whole:
+        groups.setdefault(one.trial.values[parameter.name], []).append(one.value or 0.0)
+    found = list(groups.values())
+    if len(stage.parameters) > 1 and not values_repeat(parameter, whole):
+        if len(groups) < _THIRDS_FROM:
+            return None
+        parts = np.array_split(values_of(stage, parameter, whole), 3)
+        found = [[each for value in part for each in groups[value]] for part in parts]
+    best = [max(values) for values in found]
+    mean = [sum(values) / len(values) for values in found]
     return max(best) - min(best), max(mean) - min(mean)
 
 
 def heat_map(settings: Settings, inputs: Inputs, results: Path) -> Figure:
-    """Draw the best accuracy over a stage's first two parameters."""
+    """Draw accuracy over a stage's first two parameters: a cell each, or trials as points."""
     material = gather(settings, inputs)
     found = [(stage, step) for stage, step in material.stages() if len(stage.parameters) >= 2]
     found = [(stage, step) for stage, step in found if not stage.repeat]
@@ -154,6 +180,9 @@ def heat_map(settings: Settings, inputs: Inputs, results: Path) -> Figure:
 def _heat(figure: Figure, axes: Axes, stage: Stage, step: Step) -> None:
     first = (stage.of_role(SCIENTIFIC) or stage.parameters)[0]
     second = next(one for one in stage.parameters[::-1] if one is not first)
+    if not any(values_repeat(one, step.measured) for one in (first, second)):
+        _scatter(figure, axes, stage, step, (second, first))
+        return
     rows = values_of(stage, first, step.measured)
     columns = values_of(stage, second, step.measured)
     grid = np.full((len(rows), len(columns)), np.nan)
@@ -181,6 +210,33 @@ def _heat(figure: Figure, axes: Axes, stage: Stage, step: Step) -> None:
     axes.set_ylabel(first.name)
     axes.set_title(f"stage {stage.name}")
     axes.grid(False)
+
+
+def _scatter(
+    figure: Figure, axes: Axes, stage: Stage, step: Step, parameters: tuple[Parameter, Parameter]
+) -> None:
+    """Draw each trial at its two values, coloured by what it came to."""
+    whole = [one for one in step.measured if one.trial.until is None or not one.feasible]
+    for axis, parameter in zip((axes.xaxis, axes.yaxis), parameters, strict=True):
+        axis.set_label_text(parameter.name)
+        numbers = [float(one.trial.values[parameter.name]) for one in whole]
+        if min(numbers) > 0 and max(numbers) / min(numbers) >= 10:
+            mark_logarithmic(axis, numbers)
+
+    def places(found: Sequence[Measured]) -> list[list[float]]:
+        return [[float(one.trial.values[own.name]) for one in found] for own in parameters]
+
+    good = [one for one in whole if one.feasible]
+    shown = axes.scatter(*places(good), c=[100 * (one.value or 0.0) for one in good], s=28,
+                         cmap="viridis", edgecolors=GREY, linewidths=0.4)  # fmt: skip
+    figure.colorbar(shown, ax=axes, shrink=0.9, label="validation accuracy (%)")
+    bad = [one for one in whole if not one.feasible]
+    axes.plot(*places(bad), **_CROSS.line(), marker="x", markersize=6)
+    if step.chosen:
+        at = [[float(step.chosen.values[own.name])] for own in parameters]
+        axes.scatter(*at, c=[100 * step.chosen.value], norm=shown.norm, cmap="viridis", s=110,
+                     marker="*", edgecolors="k")  # fmt: skip
+    axes.set_title(f"stage {stage.name}")
 
 
 def _short(value: Value) -> str:
@@ -215,6 +271,7 @@ def curves(settings: Settings, inputs: Inputs, results: Path) -> Figure:
                             linestyle="--", linewidth=0.8, alpha=0.7)  # fmt: skip
             axes.set_title(f"stage {stage.name}")
             axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_ylabel("validation accuracy (%)")
             losses.set_ylabel("training loss (nats)", color=GREY)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), fontsize=6.5,

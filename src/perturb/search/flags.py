@@ -15,6 +15,7 @@ from perturb.search.steps import Best, Compared, Measured, Step
 LEVEL = 0.05
 FEW_TRIALS = 3  # feasible ones of a scientific value, for each of its nuisance parameters
 NORMAL_QUANTILE = 1.96
+MOST_LISTED = 4  # infeasible points; the table of trials has all
 
 
 @dataclass(frozen=True)
@@ -77,15 +78,38 @@ def _edges(stage: Stage, step: Step) -> list[Flag]:
         numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
         if not numeric or len(values) < 2 or at not in (values[0], values[-1]):
             continue
-        numbers = [float(value) for value in values]
         low = at == values[0]
+        numbers = _steps(stage, parameter, values, low)
         following = next_values(numbers, low, isinstance(at, int))
         if following:
             end = "lowest" if low else "highest"
             listed = ", ".join(f"{value:g}" for value in following)
-            words = f"{parameter.name} {at:g} is the {end} that was tried; next: {listed}"
+            words = (
+                f"the chosen {parameter.name}, {at:g}, is the {end} that was tried, so the best "
+                f"may lie beyond it; next to try: {listed}"
+            )
             found.append(Flag("edge", stage.name, words))
     return found
+
+
+def _steps(stage: Stage, parameter: Parameter, values: Sequence[Value], low: bool) -> list[float]:
+    """Return the values whose steps lead beyond an end: those tried, or a grid where none was.
+
+    How far apart a sampler's points happen to lie says nothing: there a step is a quarter of the
+    range, on the range's scale.
+    """
+    tried = [float(value) for value in values]
+    if stage.sampler == "grid" or not parameter.is_range:
+        return tried
+    end = tried[0] if low else tried[-1]
+    inwards = 1 if low else -1
+    if parameter.scale == "log":
+        step = (parameter.high / parameter.low) ** 0.25
+        found = [end * step ** (inwards * power) for power in range(3)]
+    else:
+        step = (parameter.high - parameter.low) / 4
+        found = [end + inwards * step * times for times in range(3)]
+    return sorted(found)
 
 
 def next_values(values: Sequence[float], low: bool, whole: bool = False) -> list[float]:
@@ -122,17 +146,41 @@ def infeasible_shares(
     return found
 
 
+def values_repeat(parameter: Parameter, measured: Sequence[Measured]) -> bool:
+    """Return whether values of a parameter were tried at several points, as on a grid.
+
+    Quasi-random points have values of their own: what one of them came to is told of the point.
+    """
+    points = {str(one.trial.values): one.trial.values[parameter.name] for one in measured}
+    return 2 * len(set(points.values())) <= len(points)
+
+
 def _infeasible(stage: Stage, measured: Sequence[Measured]) -> list[Flag]:
-    bad = [
-        f"{bad} of {number} with {name} {value if isinstance(value, str) else f'{value:g}'}"
-        for name, value, number, bad in infeasible_shares(stage, measured)
-        if bad
-    ]
-    kinds = sorted({one.status for one in measured if not one.feasible})
-    if not bad:
+    """Flag trials without a number: by value where values repeat, else the trials themselves."""
+    lost = [one for one in measured if not one.feasible]
+    if not lost:
         return []
-    words = f"infeasible ({', '.join(kinds)}): {'; '.join(bad)}"
-    return [Flag("infeasible", stage.name, words)]
+    repeated = [one.name for one in stage.parameters if values_repeat(one, measured)]
+    bad = [
+        f"{bad} of {number} with {words_of({name: value})}"
+        for name, value, number, bad in infeasible_shares(stage, measured)
+        if bad and name in repeated
+    ]
+    told = "; ".join(bad) or _trials_lost(stage, lost, len(measured))
+    kinds = ", ".join(sorted({one.status for one in lost}))
+    return [Flag("infeasible", stage.name, f"infeasible ({kinds}): {told}")]
+
+
+def _trials_lost(stage: Stage, lost: Sequence[Measured], number: int) -> str:
+    """Return how many trials of `number` have no result, and at which points, some of many."""
+    own = [one.name for one in stage.parameters]
+    points = list(
+        dict.fromkeys(words_of({n: one.trial.values[n] for n in own}) for one in lost if own)
+    )
+    listed = "; ".join(points[:MOST_LISTED])
+    more = f"; and {len(points) - MOST_LISTED} further points" if points[MOST_LISTED:] else ""
+    trials = f"{len(lost)} of {number} trial{'' if number == 1 else 's'}"
+    return f"{trials}: {listed}{more}" if points else trials
 
 
 def _few(stage: Stage, step: Step) -> list[Flag]:

@@ -14,6 +14,7 @@ from perturb.analysis import provenance, runs
 from perturb.analysis.display import percent, points
 from perturb.analysis.statistics import Comparison, Summary, compare, p_text, summarise
 from perturb.analysis.table import Cell, Column, Group, Table
+from perturb.figures.catalogue import listing
 from perturb.search.flags import Flag, flags, values_of, words_of
 from perturb.search.settings import Search, Stage, Value
 from perturb.search.steps import Best, Measured, Step
@@ -78,7 +79,13 @@ def main(settings: Settings, inputs: Inputs, results: Path) -> Table:
     """Return the table: of each stage the chosen point, its neighbours, each value's best."""
     material = gather(settings, inputs)
     rows = [row for stage, step in material.stages() for row in _rows(stage, step)]
-    frame = pd.DataFrame([row.values(material.search.scale) for row in rows])
+    limits = {
+        stage.name: " | ".join(f"{one.words}." for one in flags(stage, step))
+        for stage, step in material.stages()
+    }
+    frame = pd.DataFrame(
+        [row.values(material.search.scale) | {"limits": limits[row.stage]} for row in rows]
+    )
     groups = [
         Group(_heading(stage, step), [row.cells() for row in rows if row.stage == stage.name])
         for stage, step in material.stages()
@@ -88,11 +95,11 @@ def main(settings: Settings, inputs: Inputs, results: Path) -> Table:
         warnings = [SMOKE, *warnings]
     return Table(
         name=material.search.chapter,
-        title=material.search.title,
+        title=f"What was chosen: {material.search.dataset}, {material.search.model}",
         frame=frame,
         columns=MAIN,
         groups=groups,
-        caption=_caption(material),
+        caption=_caption(material, rows),
         warnings=warnings,
         provenance=_provenance([(row.words, row.best.runs) for row in rows], results),
     )
@@ -141,7 +148,7 @@ def trials(settings: Settings, inputs: Inputs, results: Path) -> Table:
     ]
     return Table(
         name=f"{material.search.chapter}_trials",
-        title=f"{material.search.title}: every trial",
+        title=f"Every trial: {material.search.dataset}, {material.search.model}",
         frame=pd.DataFrame(lines),
         columns=TRIALS,
         groups=groups,
@@ -309,19 +316,33 @@ def _heading(stage: Stage, step: Step) -> str:
     return f"Stage {stage.name}{origin} ({how}){caveat}"
 
 
-def _caption(material: Material) -> str:
+def _caption(material: Material, rows: Sequence[_Row]) -> str:
+    """Return what the rows of the table are: of what it has, and of nothing else."""
     search = material.search
     trials = sum(len(step.measured) for step in material.steps.values())
-    return (
-        f"{search.model} on {search.dataset}: {trials} trials, {material.epochs_trained:,} epochs. "
-        "Of each stage the chosen point, the best of each other scientific value, and the chosen "
-        "one's neighbours. A stage chooses the best mean validation accuracy of the last epoch; of "
-        "equal ones the one with fewer gradient evaluations, then the one listed first; the next "
-        "stage starts there. Test accuracy chooses nothing. Brackets are 95 % t intervals over "
-        "seeds; differences are paired by seed. McNemar's exact test counts the test images that "
-        "one of two runs alone gets right, at the first seed: it tells two networks apart. Only "
-        "several seeds tell two settings apart."
-    )
+    kinds = {row.kind for row in rows}
+    shown = [
+        "the chosen point",
+        *(["the best of each other scientific value"] if OTHER in kinds else []),
+        *(["the chosen one's neighbours"] if NEIGHBOUR in kinds else []),
+    ]
+    parts = [
+        f"{search.model} on {search.dataset}: {trials} trials, {material.epochs_trained:,} epochs.",
+        f"Of each stage {listing(shown)}. A stage chooses the best mean validation accuracy of the "
+        "last epoch; of equal ones the one with fewer gradient evaluations, then the one listed "
+        "first.",
+        "The next stage starts there." if len(search.stages) > 1 else "",
+        "Test accuracy chooses nothing.",
+    ]
+    if any(row.validation.low is not None for row in rows):
+        parts.append("Brackets are 95 % t intervals over seeds; differences are paired by seed.")
+    if any(row.images for row in rows):
+        parts.append(
+            "McNemar's exact test counts the test images that one of two runs alone gets right, at "
+            "the first seed: it tells two networks apart. Only several seeds tell two settings "
+            "apart."
+        )
+    return " ".join(filter(None, parts))
 
 
 def _provenance(rows: Sequence[tuple[str, Sequence[str]]], results: Path) -> pd.DataFrame:

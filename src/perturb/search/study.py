@@ -148,7 +148,11 @@ class Searching:
             if trial.run
         ]
         runs = tuple(Run.of_folder(run) for run in dict.fromkeys(known))
-        settings = {"search": search.values()}
+        # Curves of every trial, not of the chosen ones alone, by what chooses among them.
+        settings = {
+            "search": search.values(),
+            "curves": {"table": "trials", "measure": search.selection},
+        }
         return Chapter(
             study=self.name,
             name=search.chapter,
@@ -179,7 +183,7 @@ def _searches(study: Searching, config: Config) -> list[Search]:
             Search(
                 study=study.name,
                 chapter=chapter,
-                title=entry.get("title", f"{entry['dataset']}, {entry['model']}"),
+                title=entry.get("title", f"Settings searched on {entry['dataset']}"),
                 dataset=entry["dataset"],
                 model=entry["model"],
                 stages=read(entry["stages"], config.values["seeds"], where),

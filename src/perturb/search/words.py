@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from perturb.report.words import count
 from perturb.search.parts import CHOSEN, SMOKE
 from perturb.search.settings import SCIENTIFIC, Search, Stage
 from perturb.study import Words
@@ -20,13 +21,24 @@ def words(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> Wo
     chosen = frame[frame["kind"] == CHOSEN].set_index("stage")
     return Words(
         heading=search.title + (" (smoke run)" if smoke else ""),
-        what=f"{search.model} on {search.dataset}, in {len(search.stages)} stages: "
+        what=f"{search.model} on {search.dataset}, in {count(len(search.stages), 'stage')}: "
         + "; ".join(_asked(stage) for stage in search.stages)
         + ".",
-        warnings=[SMOKE] if smoke else [],
+        warnings=[*([SMOKE] if smoke else []), *_limits(search, chosen)],
         findings=[_found(stage, chosen.loc[stage.name]) for stage in search.stages],
         facts={"Chosen by": "mean validation accuracy of the last epoch"},
     )
+
+
+def _limits(search: Search, chosen: pd.DataFrame) -> list[str]:
+    """Return what limits each stage's answer: an edge, infeasible trials, too few of them."""
+    return [
+        f"Stage {stage.name}: {text}"
+        for stage in search.stages
+        if pd.notna(found := chosen.loc[stage.name, "limits"])
+        for text in found.split(" | ")
+        if text
+    ]
 
 
 def _asked(stage: Stage) -> str:

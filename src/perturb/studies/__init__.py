@@ -150,17 +150,18 @@ def title(config: Config) -> str:
         return given
     folders = config.values.get("image_folders", {})
     titles: dict[str, None] = {}
-    own: dict[str, None] = {}
+    own: dict[str, dict[str, None]] = {}  # folders by what is done there
     for chapter in asked(config):
+        done = "Settings searched" if "search" in chapter.settings else "Methods compared"
         study = config.section(chapter.study).get("title", "")
         for dataset, run in {run.dataset: run for run in reversed(chapter.runs)}.items():
             entry = get(chapter.study).entry(config, run)
             if variants.base_name(dataset) in folders and "title" not in entry:
-                own[dataset] = None
+                own.setdefault(done, {})[dataset] = None
             else:
                 titles[entry.get("title", study)] = None
-    compared = f"Methods compared on {' and '.join(own)}" if own else ""
-    parts = [part for part in (*titles, compared) if part]
+    over = [f"{done} on {' and '.join(datasets)}" for done, datasets in own.items()]
+    parts = [part for part in (*titles, *over) if part]
     if len(parts) > _TITLES:
         return f"{parts[0]}, and {len(parts) - 1} further chapters"
     return "; ".join(parts) or "Results"

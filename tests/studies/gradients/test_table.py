@@ -228,5 +228,6 @@ def test_words_tell_what_came_out(chapter, records, results):
     assert found.heading.endswith("(smoke run)") and "dimensions 8, 16" in found.what
     verdicts = list(frames["claims"]["verdict"])
     out, of = verdicts.count(table.AGREES), len(verdicts)
-    assert found.findings[0] == f"{out} of {of} claims of the lab log come out."
+    said = f"Of {of} claims of the lab log: {out} come out, {of - out} do not come out."
+    assert found.findings[0] == said
     assert len(found.findings) == 1 + of - out

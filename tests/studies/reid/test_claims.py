@@ -5,7 +5,7 @@ import pytest
 from perturb.analysis.plan import Plan, Row
 from perturb.figures.style import render, style
 from perturb.studies.reid import claims, diagrams, figures, methods
-from perturb.studies.reid.catalogue import FIGURES, titles
+from perturb.studies.reid.catalogue import FIGURES, about, titles
 from perturb.studies.reid.chapters import ALSO, MEASURE
 from perturb.studies.reid.material import Material
 
@@ -159,3 +159,27 @@ def test_methods_that_differ_in_rates_share_a_diagram():
     names = ["core_6", "core_lr0-0.01_lr1-0.05_6", "core_selective-true_6"]
     with style():
         assert len(diagrams.draw(names).axes) == 2
+
+
+def test_the_data_are_introduced_and_told_from_the_diarys():
+    names = ["photo_patches_noise-0.2", "photo_patches_noise-0.5_kind-patterned"]
+    said = about(names)
+    assert said.startswith("photo_patches is 96 places of two sample photographs")
+    assert said.count("96 places") == 1 and about(["market1501_noise-0.5"]) == ""
+    assert claims.whose(names) == (
+        "The lab diary's claims and numbers are of Market-1501; these runs are not: they are on "
+        "photo_patches."
+    )
+    own = claims.whose(["market1501_noise-0.5", "market1501_split"])
+    assert own == "The lab diary's claims and numbers are of Market-1501."
+
+
+@pytest.mark.parametrize(("empty", "which"), [(3, "All 3"), (0, "None of the 3")])
+def test_runs_that_all_went_one_way_are_compared_with_nothing(empty, which):
+    runs = several("core_selective-true_6", 0.3, 0.31, 0.32, first_stage_mAP=0.2)
+    for one in runs:
+        one["empty_batches"] = empty
+    assert (
+        f"{which} runs that select images in stage 2 diverged or had a batch of which no image was "
+        "selected. Without any other run there is nothing to compare them with."
+    ) in list(claims.build(material(runs))["here"])

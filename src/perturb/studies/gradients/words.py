@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from perturb.report.claims import counted
 from perturb.studies.gradients.table import AGREES
 from perturb.study import Words
 
@@ -42,9 +43,9 @@ def what_was_run(main: pd.DataFrame) -> str:
 
 
 def findings(claims: pd.DataFrame) -> list[str]:
-    """Return how many claims come out, and a sentence for each that does not."""
+    """Return how many claims come out and how many do not, and each that does not."""
     if claims.empty:
         return []
     out = claims["verdict"] == AGREES
     missing = [f"Does not come out: {row.claim}." for row in claims[~out].itertuples()]
-    return [f"{int(out.sum())} of {len(claims)} claims of the lab log come out.", *missing]
+    return [counted(claims["verdict"], "the lab log"), *missing]

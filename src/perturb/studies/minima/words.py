@@ -7,7 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from perturb.studies.minima.claims import NO, YES
+from perturb.analysis.statistics import FEW_SEEDS
+from perturb.report.claims import counted
+from perturb.report.words import count
+from perturb.studies.minima.claims import NO
 from perturb.study import Words
 
 
@@ -31,18 +34,25 @@ def words(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> Wo
         f"at {seeds} seeds in {len(compared)} sections that compare, then ensembles of their "
         "checkpoints, and paths from one converged network.",
         warnings=warnings,
-        findings=findings(claims),
+        findings=findings(claims, seeds),
         facts={"Methods": str(len(methods)), "Seeds": str(seeds), "Device": " | ".join(devices)},
     )
 
 
-def findings(claims: pd.DataFrame) -> list[str]:
-    """Return how many claims come out, and a sentence for each that does not."""
+def findings(claims: pd.DataFrame, seeds: int) -> list[str]:
+    """Return how many claims come out, do not, or are open, and each that does not."""
     if claims.empty:
         return []
-    out = int((claims["verdict"] == YES).sum())
     missing = [
         f"Does not come out: {row.claim} ({row.ours})."
         for row in claims[claims["verdict"] == NO].itertuples()
     ]
-    return [f"{out} of {len(claims)} claims of the thesis log come out.", *missing]
+    return [counted(claims["verdict"], "the thesis log", why_open(seeds)), *missing]
+
+
+def why_open(seeds: int) -> str:
+    """Return why claims are open: a verdict takes `FEW_SEEDS` seeds, and a difference."""
+    if seeds < FEW_SEEDS:
+        there_are = f"there {'is' if seeds == 1 else 'are'} {count(seeds, 'seed')}"
+        return f"a verdict needs {FEW_SEEDS} seeds, and {there_are}"
+    return "the runs show neither"

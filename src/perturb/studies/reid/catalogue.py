@@ -51,6 +51,23 @@ FIGURES: dict[str, tuple[str, str]] = {
     ),
 }
 
+# What data sets are that a reader does not know by their names.
+_DATA = {
+    "photo_patches": "96 places of two sample photographs that come with scikit-learn, each place "
+    "an identity that four made-up cameras see four times each (colour cast, blur, scale); half of "
+    "the places train",
+    "market1501_split": "the training folder of Market-1501, its people split in halves",
+}
+
+
+def about(datasets: Sequence[str]) -> str:
+    """Return a sentence for each data set that its name does not explain, "" where all are known.
+
+    Label noise is in the data set's name, and said beside it.
+    """
+    names = dict.fromkeys(variants.base_name(dataset) for dataset in datasets)
+    return "".join(f"{name} is {_DATA[name]}. " for name in names if name in _DATA)
+
 
 def titles(plans: Sequence[Plan]) -> dict[str, str]:
     """Return the figures that a chapter has anything for, with their titles, in their order."""

@@ -10,6 +10,8 @@ from scipy.stats import spearmanr
 
 from perturb.analysis.statistics import FEW_SEEDS, Summary, compare, summarise
 from perturb.analysis.tables import measured
+from perturb.data import variants
+from perturb.figures.catalogue import listing
 from perturb.studies.reid import methods
 from perturb.studies.reid.catalogue import noise_words
 from perturb.studies.reid.material import Material
@@ -26,6 +28,19 @@ def build(material: Material) -> pd.DataFrame:
         verdict, here = judge(material) if len(material.runs) else (NOT_TESTED, _ABSENT)
         rows.append({"claim": claim, "verdict": verdict, "here": here, "shown_by": shown_by})
     return pd.DataFrame(rows)
+
+
+def whose(datasets: Sequence[str]) -> str:
+    """Return the sentence that says which data the diary's claims are of, and which the runs'."""
+    said = "The lab diary's claims and numbers are of Market-1501"
+    others = foreign(datasets)
+    return f"{said}; these runs are not: they are on {listing(others)}." if others else f"{said}."
+
+
+def foreign(datasets: Sequence[str]) -> list[str]:
+    """Return the data sets, without their label noise, that are not the diary's Market-1501."""
+    here = dict.fromkeys(variants.base_name(dataset) for dataset in datasets)
+    return [name for name in here if not name.startswith("market1501")]
 
 
 Judged = tuple[str, str]
@@ -126,8 +141,12 @@ def _low_mAP_leads_to_nan(material: Material) -> Judged:
     if len(two) < FEW_SEEDS:
         return NOT_TESTED, _ABSENT
     if not bad.any() or bad.all():
-        which = "All" if bad.all() else "None"
-        return UNDECIDED, f"{which} of {len(two)} runs had empty selections or diverged later."
+        which = "All" if bad.all() else "None of the"
+        return UNDECIDED, (
+            f"{which} {len(two)} runs that select images in stage 2 diverged or had a batch of "
+            "which no image was selected. Without any other run there is nothing to compare them "
+            "with."
+        )
     low, high = two[bad]["first_stage_mAP"], two[~bad]["first_stage_mAP"]
     with np.errstate(invalid="ignore"):
         found = spearmanr(two["first_stage_mAP"], bad.astype(float))

@@ -118,8 +118,8 @@ def claims(settings: Settings, inputs: Inputs, results: Path) -> Table:
         frame=frame,
         columns=CLAIMS,
         groups=[Group("", rows)],
-        caption="Claims of the lab diary on Market-1501. Intervals are 95 % t intervals over "
-        "seeds. A claim that this chapter has no runs for is not tested here.",
+        caption=f"{of_diary.whose(material.datasets)} Intervals are 95 % t intervals over seeds. "
+        "A claim that this chapter has no runs for is not tested here.",
         warnings=[SMOKE] if settings["scale"] == "smoke" else [],
         provenance=_lines(material, results),
     )

@@ -11,7 +11,8 @@ from perturb.analysis import tables
 from perturb.analysis.plan import Plan
 from perturb.figures.catalogue import listing
 from perturb.report import words as shared
-from perturb.studies.reid.catalogue import noise_words
+from perturb.studies.reid.catalogue import about, noise_words
+from perturb.studies.reid.claims import foreign, whose
 from perturb.studies.reid.parts import SMOKE
 from perturb.study import Words
 
@@ -42,12 +43,15 @@ def words(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> Wo
     counted = [f"{outcome[verdict]} {verdict}" for verdict in outcome.index]
     findings.append(f"Of {len(claims)} claims of the diary: {', '.join(counted)}.")
     first = parts[0][0]
+    datasets = [plan.dataset for plan, _ in parts]
+    if foreign(datasets):
+        warnings.append(whose(datasets))
     return Words(
         heading=settings["title"] + (" (smoke run)" if smoke else ""),
         what=f"{shared.count(len(first.rows), 'method')} on {first.model}, "
-        f"{listing(plan.dataset for plan, _ in parts)}: identities that no network has "
-        "seen in training are to be found again in another camera's images. Test images choose "
-        "best epochs; the last epoch is what is compared.",
+        f"{listing(datasets)}: identities that no network has seen in training are to be found "
+        f"again in another camera's images. {about(datasets)}Test images choose best epochs; the "
+        "last epoch is what is compared.",
         warnings=list(dict.fromkeys([SMOKE, *warnings] if smoke else warnings)),
         findings=findings,
         facts={name: text or "unknown" for name, text in facts.items()},
