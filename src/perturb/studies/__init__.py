@@ -163,5 +163,5 @@ def title(config: Config) -> str:
     over = [f"{done} on {' and '.join(datasets)}" for done, datasets in own.items()]
     parts = [part for part in (*titles, *over) if part]
     if len(parts) > _TITLES:
-        return f"{parts[0]}, and {len(parts) - 1} further chapters"
+        return f"{parts[0]}, and {len(asked(config)) - 1} further chapters"
     return "; ".join(parts) or "Results"
