@@ -140,6 +140,14 @@ def test_the_edge_of_the_grid_is_flagged_with_the_next_values(tmp_path):
     assert planted(tmp_path / "c", LR, right) == {}
 
 
+def test_an_edge_that_another_value_equals_is_none(tmp_path):
+    # All values of eps came to the same accuracy, and the first listed was "the highest".
+    made = MadeUp(tmp_path, stages(LR), lambda v, s, e: 0.9, right)
+    assert made.run()["lr"].chosen.values["lr"] == 1e-4
+    steps = {one.name: one for one in made.stages}
+    assert "edge" not in {flag.kind for flag in flags(steps["lr"], made.run()["lr"])}
+
+
 @pytest.mark.parametrize(
     ("values", "low", "whole", "expected"),
     [

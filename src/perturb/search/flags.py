@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from perturb.search.settings import NUISANCE, SCIENTIFIC, Parameter, Stage, Value, rounded
-from perturb.search.steps import Best, Compared, Measured, Step
+from perturb.search.steps import Best, Compared, Measured, Step, rank
 
 LEVEL = 0.05
 FEW_TRIALS = 3  # feasible ones of a scientific value, for each of its nuisance parameters
@@ -68,15 +68,22 @@ def values_of(stage: Stage, parameter: Parameter, measured: Sequence[Measured]) 
 
 
 def _edges(stage: Stage, step: Step) -> list[Flag]:
-    """Flag a chosen value at the end of those that were tried, and name the next ones to try."""
+    """Flag a chosen value at the end of those that were tried, and name the next ones to try.
+
+    Not where another value comes to the same: then nothing rises towards that end.
+    """
     if step.chosen is None or stage.repeat:
         return []
-    found = []
+    found, ranked = [], rank(stage, step.measured)
     for parameter in stage.parameters:
         values = values_of(stage, parameter, step.measured)
         at = step.chosen.values[parameter.name]
         numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
         if not numeric or len(values) < 2 or at not in (values[0], values[-1]):
+            continue
+        if any(
+            one.values[parameter.name] != at and one.value >= step.chosen.value for one in ranked
+        ):
             continue
         low = at == values[0]
         numbers = _steps(stage, parameter, values, low)
