@@ -136,7 +136,7 @@ def test_of_one_seed_no_interval_or_spread_is_spoken(study, monkeypatch):
 
 def test_one_method_is_compared_with_nothing(study, monkeypatch):
     said = study(mine={"methods": ["pugd"]}).make().report(monkeypatch)
-    assert "1 method, 3 of 3 runs finished" in said
+    assert "What test accuracy does pugd_5 end at?" in said and "Finished: all 3 runs" in said
     assert "There is no other method to compare with it." in said
     assert "Difference: to" not in said and "Verdicts" not in said
 
@@ -148,7 +148,8 @@ def test_what_diverged_or_is_missing_is_in_no_sentence_of_success(study, monkeyp
         missing=[str(Run("mine", "cnn", "sam_0.05_5", seed)) for seed in range(3)],
     )
     said = made.report(monkeypatch)
-    assert "3 methods, 5 of 9 runs finished" in said and "Every run that was asked" not in said
+    assert "Which of 2 methods end at a higher test accuracy than sgd_5?" in said
+    assert "Finished: 5 of 9 runs" in said and "All have one kind of device" not in said
     assert "Diverged: pugd_5 (diverged 1 of 3" in said
     assert "Runs are missing of sam_0.05_5." in said
 

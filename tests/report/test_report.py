@@ -159,7 +159,7 @@ def test_a_smoke_run_says_so_first(chapter, results, table):
     said = words_of(results / "smoke.html")
     assert said.index("Smoke run.") < said.index("Every method")
     table.frame["scale"] = "smoke"
-    assert words.what_was_run(table).startswith("Smoke run, not a result: which of ")
+    assert words.what_was_run(table).startswith("Smoke run, not a result. Which of ")
 
 
 def test_the_findings_come_from_the_numbers(table):
@@ -181,11 +181,11 @@ def test_what_was_asked_is_a_question_with_its_data(table):
 
 
 def test_what_no_test_decides_is_named_with_its_difference(table):
-    said = next(text for text in words.findings(table) if "cannot be told" in text)
+    said = next(text for text in words.findings(table) if "be told from" in text)
     undecided = table.frame[table.frame["verdict"] == "not distinguishable"]
     furthest = undecided.loc[undecided["difference_to_pugd_30_mean"].abs().idxmax(), "method"]
     assert said.partition(" of it: ")[2].startswith(f"{furthest} (")
-    assert said.startswith(f"{len(undecided)} methods cannot be told from the reference")
+    assert said.startswith(f"{len(undecided)} methods cannot, after the correction, be told")
 
 
 def test_significant_differences_are_named(table):
@@ -212,7 +212,7 @@ def test_the_words_are_told_from_the_csv_alone(chapter, results, table):
 
 
 def test_only_what_has_no_warning_is_called_clean(chapter, results, table, tmp_path):
-    said = "Every run that was asked for finished"
+    said = "All have one kind of device"
     assert table.warnings and said not in words.comparison(chapter.settings, {"": table.frame}).what
     plan = make_plan(rows=(make_row("pugd_30"), make_row("sgd_30")), sgd_double="")
     found = tables.build(plan, runs.collect(write_study(tmp_path, plan)))

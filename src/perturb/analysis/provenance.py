@@ -51,9 +51,8 @@ def of_table(plan: Plan, runs: pd.DataFrame, results: str | Path) -> pd.DataFram
     rows = {row.method: (row, runs_of_row(row, runs, plan)) for row in plan.rows}
     lines: list[dict[str, Any]] = []
     for method, (row, own) in rows.items():
-        reference, table_reference, sgd = (
-            rows[name][1] if name else runs.iloc[:0]
-            for name in (plan.reference_of(row), plan.reference, plan.sgd)
+        reference, sgd = (
+            rows[name][1] if name else runs.iloc[:0] for name in (plan.reference_of(row), plan.sgd)
         )
         finished, pairs = _finished(own), _finished(reference)
         if reference is own:
@@ -72,7 +71,7 @@ def of_table(plan: Plan, runs: pd.DataFrame, results: str | Path) -> pd.DataFram
             (reference_pairs, DIFFERENCE),
             (_finished(sgd) if len(finished) else sgd.iloc[:0], COST),
             (finished if len(_finished(sgd)) else finished.iloc[:0], COST),
-            (table_reference if len(own) else own, "mixed"),
+            (reference if len(own) else own, "mixed"),
         ):
             for label in part.index:
                 known = found.setdefault(label, [])

@@ -83,12 +83,12 @@ def build(
         for name in {plan.reference_of(row) for row, _ in asked} | {plan.reference}
     }
     sgd = _of_method(asked, plan.sgd) if plan.sgd else runs.iloc[:0]
-    mixed = comparability.mixed(everything, references[plan.reference])
+    mixed = {name: comparability.mixed(everything, found) for name, found in references.items()}
     values = {row.method: measured(found, plan.measure) for row, found in asked}
     pooled = pool(values, _step(everything, values))
     compared = [_compare(plan, row, found, references) for row, found in asked]
     rows = [
-        _row(plan, row, found, comparison, pooled, sgd, mixed)
+        _row(plan, row, found, comparison, pooled, sgd, mixed[plan.reference_of(row)])
         | _of_images(plan, row, found, references, images)
         | {"leakage": " | ".join(leakage)}
         for (row, found), comparison in zip(asked, compared, strict=True)

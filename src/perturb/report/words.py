@@ -23,10 +23,7 @@ _FACTS = {
     "SHA-256 of the data": "data_sha256",
 }
 
-_CLEAN = (
-    "Every run that was asked for finished, on one kind of device, with one set of versions, data "
-    "and settings."
-)
+_CLEAN = "All have one kind of device, one set of versions, data and settings."
 _NAMED = 3  # methods that no test decides
 
 
@@ -79,24 +76,30 @@ def what_was_run(table: ComparisonTable) -> str:
     done = int(asked["seeds_finished"].sum())
     total = int(asked["seeds_asked"].sum())
     protocol = f", {display.PROTOCOLS[plan.protocol]}" if plan.protocol else ""
-    smoke = "Smoke run, not a result: " if "smoke" in _values(table, "scale") else ""
-    others = len(asked) - (plan.reference in set(asked["method"]))
-    ends = f"{'higher' if plan.measure.larger_is_better else 'lower'} {plan.measure.words}"
-    question = (
-        f"which of {others} methods end at a {ends} than {plan.reference}?"
-        if others > 1
-        else f"what {plan.measure.words} {listing(sorted(set(asked['method'])))} end at."
-    )
+    smoke = "Smoke run, not a result. " if "smoke" in _values(table, "scale") else ""
     images = {int(number) for number in pd.to_numeric(frame["test_images"], "coerce").dropna()}
     tested = f", {listing(f'{number:,}' for number in sorted(images))} test images" * bool(images)
     devices = listing(_values(table, "device"))
     of_all = f"all {total}" if done == total else f"{done} of {total}"
     finished = f"{of_all} run{'' if total == 1 else 's'}{f', on {devices}' if devices else ''}"
     return (
-        f"{smoke}{question if smoke else question[:1].upper() + question[1:]} "
+        f"{smoke}{_question(table)} "
         f"{plan.models} on {_data_said(table)}{display.epochs_said(plan)}{protocol}{tested}. "
         f"Finished: {finished}."
     )
+
+
+def _question(table: ComparisonTable) -> str:
+    """Return what the comparison asks of the methods that were run."""
+    frame, plan = table.frame, table.plan
+    others = [method for method in frame["method"] if method != plan.reference]
+    others = [m for m in others if (frame.loc[frame["method"] == m, "seeds_asked"] > 0).all()]
+    end = f"a {'higher' if plan.measure.larger_is_better else 'lower'} {plan.measure.words}"
+    if not others:
+        return f"What {plan.measure.words} does {plan.reference} end at?"
+    if len(others) == 1:
+        return f"Does {others[0]} end at {end} than {plan.reference}?"
+    return f"Which of {len(others)} methods end at {end} than {plan.reference}?"
 
 
 def _data_said(table: ComparisonTable) -> str:
@@ -215,8 +218,8 @@ def _undecided(table: ComparisonTable, rows: Sequence[display.DisplayRow]) -> st
     said = [f"{row.method} ({row.difference} {row.difference_interval})" for row in named]
     rest = len(rows) - len(named)
     return (
-        f"{count(len(rows), 'method')} cannot be told from the reference, nor be shown to lie "
-        f"within {table.plan.equivalence_margin:g}{_points(table)} of it: "
+        f"{count(len(rows), 'method')} cannot, after the correction, be told from the reference, "
+        f"nor be shown to lie within {table.plan.equivalence_margin:g}{_points(table)} of it: "
         f"{listing([*said, *([f'{rest} closer to it'] if rest else [])])}."
     )
 

@@ -11,6 +11,7 @@ from perturb.analysis import tables
 from perturb.analysis.plan import Plan
 from perturb.figures.catalogue import listing
 from perturb.report import words as shared
+from perturb.report.claims import counted
 from perturb.studies.reid.catalogue import about, noise_words
 from perturb.studies.reid.claims import foreign, whose
 from perturb.studies.reid.parts import SMOKE
@@ -27,8 +28,8 @@ def words(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> Wo
         parts.append((plan, tables.of_frame(own.reset_index(drop=True), plan)))
     findings = []
     for plan, table in parts:
-        said = [text for text in shared.findings(table) if not text.startswith("Family of")]
-        findings += [f"{plan.dataset}, {noise_words(plan.dataset)}: {text}" for text in said]
+        said = " ".join(shared.findings(table))
+        findings.append(f"On {plan.dataset} ({noise_words(plan.dataset)}): {said}")
     warnings = [text for _, table in parts for text in table.warnings]
     facts = {
         name: " | ".join(sorted({str(value) for value in main[column].dropna() if str(value)}))
@@ -38,10 +39,7 @@ def words(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> Wo
             ("SHA-256 of the data", "data_sha256"),
         )
     }
-    claims = frames["claims"]
-    outcome = claims["verdict"].value_counts()
-    counted = [f"{outcome[verdict]} {verdict}" for verdict in outcome.index]
-    findings.append(f"Of {len(claims)} claims of the diary: {', '.join(counted)}.")
+    findings.append(counted(frames["claims"]["verdict"], "the diary"))
     first = parts[0][0]
     datasets = [plan.dataset for plan, _ in parts]
     if foreign(datasets):
