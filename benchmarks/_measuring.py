@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +41,19 @@ def cifar10() -> tuple[np.ndarray, np.ndarray, str]:
     images = generator.integers(0, 256, (50_000, 32, 32, 3), dtype=np.uint8)
     what = "random images, for neither resources/data nor PERTURB_TEST_DATA has CIFAR-10"
     return images, generator.integers(0, 10, 50_000), what
+
+
+def largest_resident_bytes() -> int:
+    """Return the largest resident size that this process has had.
+
+    Linux's own mark where there is one: getrusage's is inherited from who started the process.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 @contextmanager

@@ -6,7 +6,6 @@ and their gradients, each way in a process of its own.
 
 from __future__ import annotations
 
-import resource
 import statistics
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks._measuring import spread, timed
+from benchmarks._measuring import largest_resident_bytes, spread, timed
 from perturb import models, optim
 
 NAME, BATCH, THREADS, REPEATS = "vit", 32, 2, 7
@@ -87,7 +86,7 @@ def peak(method: str | None, lean: bool) -> int:
         step()
     if device().type == "cuda":
         return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return largest_resident_bytes()
 
 
 def copies() -> dict[str, float]:
@@ -140,4 +139,4 @@ def run(repeats: int = REPEATS, memory: bool = True) -> list[dict]:
                 "expected": bound,
             }
         )
-    return rows
+    return [{"benchmark": "finetuning"} | row for row in rows]

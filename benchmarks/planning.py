@@ -26,9 +26,9 @@ QUICK = {"number": 40}
 
 def study(number: int = METHODS) -> dict:
     """Return a config with this number of methods and `SEEDS` seeds on the digits."""
-    rules = ["sgd", "pugd", *(f"pugdr_isin_2_{n / 1000:g}" for n in range(1, number - 1))]
-    methods = [{"method": f"{rule}_30"} for rule in rules]
-    digits = {"reference": "pugd_30", "sgd": "sgd_30", "sgd_double": "sgd_30", "methods": methods}
+    schedules = (f"pugdr_isin_2_{n / 1000:g}_30" for n in range(1, number - 2))
+    methods = [{"method": name} for name in ("sgd_30", "sgd_60", "pugd_30", *schedules)]
+    digits = {"reference": "pugd_30", "sgd": "sgd_30", "sgd_double": "sgd_60", "methods": methods}
     digits["landscape"] = {"methods": []}
     return {"seeds": list(range(SEEDS)), "rts": {"datasets": {"digits": digits}}}
 
