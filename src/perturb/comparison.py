@@ -52,6 +52,7 @@ class Comparing:
         across_words: says so in a sentence, below the ranking.
         timed: whether a method begins to perturb at an epoch of its own.
         prefix: of its chapters' names before the data set's; its own name by default.
+        example: what a user may write for a folder of images (`Study.example`).
         with_epochs: what a name without its epochs may be in full, from it and the epochs.
         published_by: where its published numbers are from, for entries that do not say it.
         measure: what methods are compared by.
@@ -72,6 +73,7 @@ class Comparing:
     across_words: str = ""
     timed: Callable[[Any], bool] = lambda parsed: False
     prefix: str | None = None
+    example: str = ""
     with_epochs: Callable[[str, int], Sequence[str]] = lambda name, epochs: (f"{name}_{epochs}",)
     published_by: str = ""
     measure: Measure = ACCURACY
@@ -100,6 +102,7 @@ class Comparing:
             chapters=self.chapters,
             variant=self.variant,
             entry=self.entry_of,
+            example=self.example,
             cost=cost,
             with_seeds=self.with_seeds,
             published=self.published,

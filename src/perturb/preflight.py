@@ -95,10 +95,14 @@ def _check_described(config: Config, name: str) -> None:
     any_run = Run(name, "", "", 0)
     is_described = any(study.entry(config, any_run) for study in studies.every())
     if name in config.values.get("image_folders", {}) and not is_described:
+        examples = (
+            f"`{study.name}: {{datasets: {{{name}: {study.example}}}}}`"
+            for study in studies.every()
+            if study.example
+        )
         raise PerturbError(
             f"config, chapters: '{name}' is a folder of images, and nothing says what is compared "
-            f"on it. Write `rts: {{datasets: {{{name}: {{model: cnn, epochs: 5, methods: [sgd, "
-            "pugd]}}}}` (docs/your-own-study.md)."
+            f"on it. Write {' or '.join(examples)} (docs/your-own-study.md)."
         )
 
 

@@ -197,6 +197,7 @@ class Study:
             with label noise, or None.
         entry: what the configuration says of a run's data set in this study; `landscape` in it goes
             before the global settings of landscapes.
+        example: what a configuration may say of a user's folder of images in this study, as text.
         published: numbers published for its runs, for audits: (data set, method, number).
         outside_grammar: names of result files that no method name can express, for audits.
     """
@@ -222,6 +223,7 @@ class Study:
     rule: str = "train"
     variant: Callable[[Config, str], Chapter | None] = lambda config, name: None
     entry: Callable[[Config, Run], Mapping[str, Any]] = lambda config, run: {}
+    example: str = ""
     published: Callable[[Config], Sequence[tuple[str, str, float]]] = lambda config: ()
     outside_grammar: Callable[[Config], Sequence[str]] = lambda config: ()
 

@@ -1,4 +1,4 @@
-"""When to switch from plain SGD to the perturbed rule (spec rts, "Timing"). Pure, without torch.
+"""When to switch from plain SGD to the perturbed rule. Pure, without torch.
 
 A trigger looks at each finished epoch and answers whether to perturb from the next one on.
 """

@@ -52,6 +52,7 @@ RTS = Comparing(
     timed=lambda method: method.timing is not None,
     prefix="",
     predicted=True,
+    example="{model: cnn, epochs: 5, methods: [sgd, pugd]}",
     with_epochs=names.with_epochs,
 )
 STUDY = RTS.study(
