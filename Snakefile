@@ -1,10 +1,14 @@
 # perturb: rerun training-dynamics studies and regenerate their whole results section.
 # The first target is the results section of every chapter in config/config.yaml.
+import gc
 import sys
 from pathlib import Path
 from snakemake.utils import min_version
 
 min_version("9.14")
+# A plan of thousands of jobs is kept to the end: to look through it for garbage while it grows
+# takes a seventh of the time that planning does.
+gc.disable()
 sys.path.insert(0, str(Path(workflow.basedir, "src")))
 
 from perturb.config_files import check_files
@@ -77,7 +81,12 @@ STANDING = []
 
 
 onstart:
+    gc.freeze()
+    gc.enable()
     is_local = workflow.executor_plugin.common_settings.local_exec
+    if is_local:
+        # At most 100 jobs a second are for a cluster; for them each job costs a thread and a round.
+        workflow.scheduler.job_rate_limiter = None
     if CONFIG.values.get("fork_jobs") and is_local:
         forkserver.start()  # it imports PyTorch beside what follows
     STANDING.extend(finished.standing(workflow.dag.needrun_jobs()))
@@ -97,7 +106,7 @@ onstart:
             ROOT / "config" / "schema.yaml",
             RESULTS,
             workflow.pathvars.apply("<benchmarks>"),
-            forecast.runs_of(workflow.dag.needrun_jobs()),
+            forecast.runs_of(workflow.dag.needrun_jobs(), STORE),
             workflow.cores,
         )
 

@@ -29,6 +29,7 @@ def edit(root, tmp_path, monkeypatch):
     def digests():
         code._home.cache_clear()
         code._module.cache_clear()
+        code._of_modules.cache_clear()
         return [code.digest(code_of(*run)) for run in RUNS]
 
     def changed(path, old, new):
@@ -41,6 +42,7 @@ def edit(root, tmp_path, monkeypatch):
     yield changed
     code._home.cache_clear()
     code._module.cache_clear()
+    code._of_modules.cache_clear()
 
 
 def test_an_edit_changes_the_hash_of_what_uses_it_only(edit):

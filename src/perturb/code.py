@@ -58,22 +58,29 @@ def of(*roots: str | Path) -> dict[str, str]:
     hashed by their bytes.
     """
     found: dict[str, str] = {}
-    waiting: list[str] = []
+    modules: dict[str, None] = {}
     for root in roots:
         if not isinstance(root, Path):
-            waiting.append(root)
+            modules[root] = None
         elif root.suffix == ".py":
-            source = root.read_text(encoding="utf-8")
-            found[root.name] = _hash_of_code(ast.parse(source))
-            waiting += imports(source)
+            found[root.name], imported = _hash_and_imports(root)
+            modules |= dict.fromkeys(module for module in imported if counts(module))
         else:
             found[root.name] = hashlib.sha256(root.read_bytes()).hexdigest()
+    return dict(sorted({**found, **_of_modules(*modules)}.items()))
+
+
+@cache
+def _of_modules(*roots: str) -> Mapping[str, str]:
+    """Return the hash of every module that `roots` import, by name, and of the roots themselves."""
+    found: dict[str, str] = {}
+    waiting = list(roots)
     while waiting:
         module = waiting.pop()
         if module not in found and (module in roots or counts(module)):
             found[module], imported = _module(module)
             waiting += imported
-    return dict(sorted(found.items()))
+    return found
 
 
 def of_model(model: str) -> dict[str, str]:
@@ -117,15 +124,22 @@ def imports(source: str) -> list[str]:
     A package's `__init__` counts only where a name that it makes itself is imported from it; one
     that it passes on leads to where it was made. What only type checkers import does not count.
     """
-    return [module for node in _statements(ast.parse(source)) for module in _imported(node)]
+    return _imports(ast.parse(source))
 
 
-def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+def _imports(tree: ast.AST) -> list[str]:
+    return [module for node in _statements(tree) for module in _imported(node)]
+
+
+def _statements(tree: ast.AST, *, for_type_checkers: bool = False) -> Iterator[ast.AST]:
+    """Yield each statement of a tree; expressions, most of it, hold none."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and getattr(node.test, "id", None) == "TYPE_CHECKING":
+        if isinstance(node, ast.expr):
             continue
-        yield node
-        yield from _statements(node)
+        only_types = isinstance(node, ast.If) and getattr(node.test, "id", None) == "TYPE_CHECKING"
+        if for_type_checkers or not only_types:
+            yield node
+            yield from _statements(node, for_type_checkers=for_type_checkers)
 
 
 def _imported(node: ast.AST) -> Iterable[str]:
@@ -156,16 +170,21 @@ def _path(module: str) -> Path:
 @cache
 def _module(module: str) -> tuple[str, list[str]]:
     """Return a module's hash and what it imports."""
-    source = _path(module).read_text(encoding="utf-8")
-    return _hash_of_code(ast.parse(source)), imports(source)
+    return _hash_and_imports(_path(module))
+
+
+def _hash_and_imports(path: Path) -> tuple[str, list[str]]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = _imports(tree)  # before the hash, for which the tree loses its docstrings
+    return _hash_of_code(tree), imported
 
 
 def _hash_of_code(tree: ast.Module) -> str:
     """Return a hash of what the code does: without comments, docstrings and layout."""
-    for node in ast.walk(tree):
+    for node in [tree, *_statements(tree, for_type_checkers=True)]:
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             continue
-        if ast.get_docstring(node) is not None:
+        if ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return hash_text(ast.unparse(tree))
 

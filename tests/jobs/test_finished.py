@@ -9,6 +9,7 @@ from perturb.jobs.finished import (
     code_changes,
     come_back,
     forget_what_is_gone,
+    in_store,
     standing,
 )
 from perturb.runs import made_from, names_of, write_record
@@ -16,7 +17,12 @@ from perturb.studies.rts.settings import RtsSpecification
 
 from .made_up import bytes_of, make_run
 
-SPECIFICATION = RtsSpecification(dataset="digits", model="cnn", method="sgd_2", seed=0)
+
+def specified(seed=0, **settings):
+    return RtsSpecification(dataset="digits", model="cnn", method="sgd_2", seed=seed, **settings)
+
+
+SPECIFICATION = specified()
 NEUTRAL = RtsSpecification.NEUTRAL
 
 
@@ -65,6 +71,18 @@ def test_changed_code_is_said_by_module_and_commit(store, results):
     assert code_changes([(results / "none/record.json", SPECIFICATION)], store) == ""
 
 
+def test_a_run_is_in_the_store_where_settings_code_and_device_are_those_asked_for(store, results):
+    asked = specified(device="cpu")
+    now = studies.code_of(asked)
+    assert in_store([asked], None) == in_store([asked], store) == frozenset()
+    for seed, code_then, device in ((0, now, "cpu (X)"), (1, now, "cuda (Y)"), (2, {}, "cpu (X)")):
+        folder, record = finish(results, code_then, seed)
+        record |= {"seed": seed, "device": device}
+        store.keep(made_from(record, NEUTRAL), folder, names_of(record))
+    assert in_store([specified(seed, device="cpu") for seed in range(4)], store) == {asked.run}
+    assert in_store([specified(device="cpu", learning_rate=0.5)], store) == frozenset()
+
+
 def finish_again(results, modules):
     shutil.rmtree(results)
     finish(results, modules)
@@ -106,10 +124,7 @@ def test_outputs_that_are_gone_come_back_where_the_settings_are_those_asked_for(
     asked = Standing(files, SPECIFICATION)
     assert come_back([asked], store) == []  # nothing is gone
     shutil.rmtree(folder)
-    other = RtsSpecification(
-        dataset="digits", model="cnn", method="sgd_2", seed=0, learning_rate=0.5
-    )
-    assert come_back([Standing(files, other)], store) == []
+    assert come_back([Standing(files, specified(learning_rate=0.5))], store) == []
     assert not folder.exists()
     assert come_back([asked], store) == [asked]
     assert bytes_of(folder) == before

@@ -1,12 +1,17 @@
 """What is said before training that takes long, and nothing before training that does not."""
 
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 
+from perturb import studies
 from perturb.config import Config
+from perturb.files import write_json
+from perturb.jobs.store import Store
 from perturb.planning import forecast
-from perturb.runs import Run
+from perturb.runs import Run, without_neutral
+from perturb.studies.rts.settings import RtsSpecification
 
 
 @pytest.fixture
@@ -37,3 +42,19 @@ def test_minutes_of_training_need_no_word_and_no_measurement(said, monkeypatch):
 def test_what_cannot_be_told_stops_nothing(said, monkeypatch, tmp_path):
     monkeypatch.setattr(forecast, "asdict", lambda asked: asdict(asked) | {"schema": "nowhere"})
     assert said("sgd_3000000").startswith("perturb notes: how long: ")
+
+
+def test_what_comes_back_from_the_store_is_not_told_as_training(tmp_path):
+    asked = RtsSpecification(dataset="digits", model="cnn", method="sgd_2", seed=0, device="cpu")
+    params = {"specification": asked.to_json()}
+    job = SimpleNamespace(params=params, output=[f"{tmp_path}/record.json"])
+    other = SimpleNamespace(params={}, output=[f"{tmp_path}/table.csv"])
+    store = Store(tmp_path / "store", tmp_path)
+    assert forecast.runs_of([job, other], store) == [asked.run]
+    folder = tmp_path / asked.run.folder
+    write_json(folder / "record.json", {})
+    held = {"kind": "run", "specification": asked.settings(), "scale": "full", "device": "cpu (X)"}
+    held["specification"] = without_neutral(held["specification"], RtsSpecification.NEUTRAL)
+    store.keep(held | {"code": studies.code_of(asked)}, folder, ["record.json"])
+    assert forecast.runs_of([job, other], store) == []
+    assert forecast.runs_of([job, other], None) == [asked.run]

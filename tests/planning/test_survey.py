@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 
@@ -14,13 +15,14 @@ from perturb.config import Config
 from perturb.data import prepare
 from perturb.data.image_folder import ImageFolder
 from perturb.errors import PerturbError
+from perturb.jobs.store import Store
 from perturb.models.weights import save_weights
 from perturb.planning import targets
 from perturb.planning.recorded import cost_of
 from perturb.planning.settings import Settings
 from perturb.planning.sizes import shape_of, size_of
 from perturb.planning.survey import Survey, survey, text
-from perturb.runs import Run, RunFiles, read_record, write_record
+from perturb.runs import Run, RunFiles, made_from, names_of, read_record, write_record
 from perturb.study import Measure, load
 
 SMALL = {"dimensions": [4, 6], "pretraining": [0], "seeds": [0, 1], "batches": 1}
@@ -42,11 +44,11 @@ def small(raw_config):
 def plan(make_workflow, tmp_path):
     """Return a function that surveys a target of results in `tmp_path`."""
 
-    def of(target: str) -> Survey:
+    def of(target: str, store: Store | None = None) -> Survey:
         workflow = make_workflow(tmp_path)
         settings = Settings.of(workflow.config.values)
         asked = targets.resolve(target.replace("results", str(tmp_path)), workflow)
-        return survey(asked, workflow.config, settings, tmp_path, tmp_path / "benchmarks")
+        return survey(asked, workflow.config, settings, tmp_path, tmp_path / "benchmarks", store)
 
     return of
 
@@ -142,6 +144,25 @@ def test_a_finished_run_is_counted_timed_and_sized(plan, trained, tmp_path):
     other = plan("results/runs/digits/cnn/sgd_2/seed1/record.json")
     assert found.done_bytes == size and other.methods[0].bytes == pytest.approx(size, rel=0.05)
     assert work.devices[found.here].source == "1 finished run"
+
+
+def test_a_run_that_the_store_puts_back_costs_nothing(plan, trained, tmp_path):
+    store = Store(tmp_path / "store", tmp_path)
+    folder = tmp_path / trained.folder
+    record = read_record(folder / "record.json")
+    neutral = studies.get("rts").specification.NEUTRAL
+    store.keep(made_from(record, neutral), folder, names_of(record))
+    both = "results/tables/digits.csv"
+    assert plan(both, store).stored == frozenset()  # it is finished here
+    assert "in the store" not in text(plan(both, store))
+    shutil.rmtree(folder)
+    target = f"results/{trained.record}"
+    without, found = plan(target), plan(target, store)
+    assert [(m.done, m.stored, m.todo) for m in without.methods] == [(0, 0, 1)]
+    assert [(m.done, m.stored, m.todo, m.bytes) for m in found.methods] == [(0, 1, 0, 0)]
+    said = text(found)
+    assert "1: 0 finished, 1 in the store, 0 to do" in said
+    assert "finished  in the store  to do" in said.splitlines()[0]
 
 
 def test_a_run_of_code_of_another_day_is_to_do(plan, trained, tmp_path):

@@ -28,7 +28,13 @@ with user_errors(snakemake.log[0]):
     config = Config(snakemake.config, root / "config" / "schema.yaml")
     settings = Settings.of(config.values)
     target = targets.resolve(settings.target, Workflow(config, results, root))
-    found = survey.survey(target, config, settings, results, Path(params.benchmarks))
+    store = Store.of_environment()
+
+    def priced(target):
+        """Return what a target costs beside what is finished or in the store."""
+        return survey.survey(target, config, settings, results, Path(params.benchmarks), store)
+
+    found = priced(target)
     print(survey.text(found), flush=True)
     surveys = [found]
     later = [run for chapter in target.chapters for run in assumed(config, chapter)]
@@ -37,11 +43,11 @@ with user_errors(snakemake.log[0]):
             "\nA search's later stages list their trials when earlier ones have chosen. At most:\n"
         )
         more = replace(target, runs=tuple(dict.fromkeys(later)), chapters=())
-        more_found = survey.survey(more, config, settings, results, Path(params.benchmarks))
+        more_found = priced(more)
         surveys.append(more_found)
         print(survey.text(more_found), flush=True)
     records = [(results / run.record, specification(config, run)) for run in target.runs]
-    changed = code_changes(records, Store.of_environment(), os.environ.get(COMMIT_VARIABLE, ""))
+    changed = code_changes(records, store, os.environ.get(COMMIT_VARIABLE, ""))
     if changed:
         print(changed, flush=True)
     alone = target.chapters[0] if len(target.chapters) == 1 else None

@@ -18,7 +18,8 @@ from typing import Any
 from perturb import code, runs, studies
 from perturb.errors import PerturbError
 from perturb.jobs.store import Entry, Store
-from perturb.runs import RECORD, Specification
+from perturb.machine import may_have_gpu
+from perturb.runs import RECORD, Run, Specification
 
 _SHOWN = 6
 
@@ -94,6 +95,31 @@ def put_back_outputs(
             file=sys.stderr,
             flush=True,
         )
+
+
+def in_store(asked: Iterable[Specification], store: Store | None) -> frozenset[Run]:
+    """Return the runs that the store has as they are asked for, and that it will put back.
+
+    By their settings, today's code and the kind of device. A run of other data than today's is
+    taken for one of them: what it is made from only its job knows.
+    """
+    specifications = {specification.run.folder: specification for specification in asked}
+    if not store or not specifications:
+        return frozenset()
+    return frozenset(
+        specifications[entry.folder].run
+        for entry in store.entries()
+        if entry.folder in specifications and _is_asked_for(entry, specifications[entry.folder])
+    )
+
+
+def _is_asked_for(entry: Entry, asked: Specification) -> bool:
+    on_cpu = asked.device == "cpu" or (asked.device == "auto" and not may_have_gpu())
+    return (
+        _has_settings(entry, asked)
+        and on_cpu == entry.made_from.get("device", "").startswith("cpu")
+        and entry.code == code.digest(studies.code_of(asked))
+    )
 
 
 def code_changes(
@@ -177,11 +203,14 @@ def come_back(noted: Iterable[Standing], store: Store) -> list[Standing]:
 
 def _fits(entry: Entry, one: Standing) -> bool:
     """Whether an entry has the files, of a run of the same settings."""
-    asked = one.specification
-    settings = runs.without_neutral(asked.settings(), type(asked).NEUTRAL)
     folder, held = one.files[0].parent, {*entry.values["files"], *entry.values["folders"]}
+    names = {path.relative_to(folder).as_posix() for path in one.files}
+    return _has_settings(entry, one.specification) and names <= held
+
+
+def _has_settings(entry: Entry, asked: Specification) -> bool:
+    settings = runs.without_neutral(asked.settings(), type(asked).NEUTRAL)
     return (
         entry.made_from.get("specification") == settings
         and entry.made_from.get("scale") == asked.scale
-        and {path.relative_to(folder).as_posix() for path in one.files} <= held
     )

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import StochasticDepth
 
 from perturb.errors import PerturbError, did_you_mean
 
@@ -164,7 +163,11 @@ class Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(dim, _EPS), nn.LayerNorm(dim, _EPS)
         self.attention = Attention(dim, heads, blocks)
         self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
-        self.drop_path = StochasticDepth(blocks.drop_path, "row")
+        self.drop_path: nn.Module = nn.Identity()
+        if blocks.drop_path:
+            from torchvision.ops import StochasticDepth  # more than a second
+
+            self.drop_path = StochasticDepth(blocks.drop_path, "row")
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return [B, N, dim] for tokens [B, N, dim]; [B, 1, dim] where patches are not kept."""

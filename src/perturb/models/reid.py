@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torchvision
 from torch import Tensor, nn
 
 EMBEDDING = 512
@@ -66,6 +65,8 @@ class _ResNet50(nn.Sequential):
 
     def __init__(self) -> None:
         names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+        import torchvision  # more than a second, and the small network does without
+
         network = torchvision.models.resnet50()
         super().__init__()
         for name in names:

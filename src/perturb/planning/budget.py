@@ -233,7 +233,7 @@ def _candidates(
     for row in rows:
         model = row.model or plan.model
         work = found.workloads[chapter.study, plan.dataset, model]
-        current = [run.run for run in work.finished if run.current]
+        current = [*(run.run for run in work.finished if run.current), *found.stored]
         candidates.append(
             Candidate(
                 chapter=chapter.name,
@@ -243,7 +243,11 @@ def _candidates(
                 section=row.section,
                 reference=row.reference or plan.reference,
                 seeds=tuple(seeds[: settings.maximum_seeds]),
-                finished=frozenset(run.seed for run in current if run.method == row.method),
+                finished=frozenset(
+                    run.seed
+                    for run in current
+                    if (run.dataset, run.model, run.method) == (plan.dataset, model, row.method)
+                ),
                 seconds=work.seconds(row.method, device),
             )
         )
@@ -267,6 +271,7 @@ def _spread(
 def _fixed(found: Survey, chapters: Sequence[Chapter], device: str) -> tuple[Task, ...]:
     """Return the target's runs that are to do and of no chapter whose seeds are chosen."""
     left = {run for chapter in chapters for run in (*chapter.runs, *chapter.landscape_runs)}
+    left |= found.stored
     for work in found.workloads.values():
         left |= {run.run for run in work.finished if run.current}
     tasks = []

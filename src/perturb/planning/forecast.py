@@ -18,11 +18,13 @@ from typing import Any
 from perturb import studies
 from perturb.config import Config
 from perturb.errors import PerturbError
+from perturb.jobs.finished import in_store
+from perturb.jobs.store import Store
 from perturb.planning.recorded import cost_of
 from perturb.planning.settings import Settings, duration
 from perturb.planning.sizes import shape_of, steps_of
 from perturb.planning.targets import Target
-from perturb.runs import RECORD, Run
+from perturb.runs import RECORD, Run, Specification
 from perturb.train.settings import TrainSettings
 
 # Work that takes minutes on any machine: nothing is measured for it. Batch gradients, and pixels of
@@ -44,16 +46,17 @@ class Asked:
     cores: int
 
 
-def runs_of(jobs: Iterable[Any]) -> list[Run]:
-    """Return the runs that Snakemake's jobs are about to train."""
-    found = []
+def runs_of(jobs: Iterable[Any], store: Store | None) -> list[Run]:
+    """Return the runs that Snakemake's jobs are about to train, without those in the store."""
+    found: list[Specification] = []
     for job in jobs:
         text = dict(job.params.items()).get("specification")
         if text and any(Path(path).name == RECORD for path in job.output):
             specification = studies.specification_of_json(text)
             if isinstance(specification, TrainSettings):
-                found.append(specification.run)
-    return found
+                found.append(specification)
+    stored = in_store(found, store)
+    return [specification.run for specification in found if specification.run not in stored]
 
 
 def say(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from perturb import studies
 from perturb.config import Config
 from perturb.errors import PerturbError
+from perturb.jobs.finished import in_store
+from perturb.jobs.store import Store
 from perturb.planning.costs import (
     DeviceCost,
     Work,
@@ -72,7 +74,7 @@ class Workload:
 class MethodCost:
     """A method's runs: how many are finished and to do; of each its work, of all to do the bytes.
 
-    `group` is the workload that it is of.
+    `group` is the workload that it is of. `stored` are neither: they come back from the store.
     """
 
     group: Group
@@ -81,11 +83,15 @@ class MethodCost:
     todo: int
     work: Work
     bytes: int
+    stored: int = 0
 
 
 @dataclass(frozen=True)
 class Survey:
-    """A target's cost. `here` is this machine's device in words."""
+    """A target's cost. `here` is this machine's device in words.
+
+    `stored` are the runs that are not finished here and that the store will put back.
+    """
 
     target: Target
     workloads: Mapping[Group, Workload]
@@ -93,6 +99,7 @@ class Survey:
     done_bytes: int
     here: str
     power: Mapping[str, float]
+    stored: frozenset[Run] = frozenset()
 
     @property
     def devices(self) -> list[str]:
@@ -112,7 +119,12 @@ class Survey:
 
 
 def survey(
-    target: Target, config: Config, settings: Settings, results: Path, benchmarks: Path
+    target: Target,
+    config: Config,
+    settings: Settings,
+    results: Path,
+    benchmarks: Path,
+    store: Store | None = None,
 ) -> Survey:
     """Return what `target` costs; calibrates where no run tells of this machine's device."""
     specified = {run: studies.specification(config, run) for run in target.runs}
@@ -134,6 +146,7 @@ def survey(
         for group, specifications in of_group.items()
     }
     done = {run.run: run for run in finished if run.current}
+    stored = in_store((specified[run] for run in target.runs if run not in done), store)
     by_method: dict[tuple[Group, str], list[Run]] = {}
     for run, specification in specified.items():
         group = (specification.study, run.dataset, run.model)
@@ -142,12 +155,13 @@ def survey(
         target=target,
         workloads=workloads,
         methods=tuple(
-            _method(workloads[group], method, {run: specified[run] for run in asked}, done)
+            _method(workloads[group], method, {run: specified[run] for run in asked}, done, stored)
             for (group, method), asked in by_method.items()
         ),
         done_bytes=sum(done[run].bytes for run in target.runs if run in done),
         here=device_here(next(iter(specified.values()))) if specified else "",
         power=settings.device_power_watts,
+        stored=stored,
     )
 
 
@@ -193,16 +207,22 @@ def _workload(
 
 
 def _method(
-    work: Workload, method: str, asked: Mapping[Run, Specification], done: Mapping[Run, FinishedRun]
+    work: Workload,
+    method: str,
+    asked: Mapping[Run, Specification],
+    done: Mapping[Run, FinishedRun],
+    stored: Container[Run],
 ) -> MethodCost:
-    todo = [run for run in asked if run not in done]
+    missing = [run for run in asked if run not in done]
+    todo = [run for run in missing if run not in stored]
     return MethodCost(
         group=(work.study, work.dataset, work.model),
         method=method,
-        done=len(asked) - len(todo),
+        done=len(asked) - len(missing),
         todo=len(todo),
         work=work.work(method),
         bytes=sum(work.bytes(asked[run]) for run in todo),
+        stored=len(missing) - len(todo),
     )
 
 
@@ -230,10 +250,12 @@ def text(found: Survey) -> str:
     """Return the cost in lines: a table of the methods, then the sums."""
     methods = found.methods
     done, todo = sum(m.done for m in methods), sum(m.todo for m in methods)
+    stored = sum(m.stored for m in methods)
+    come_back = f"{stored} in the store, " if stored else ""
     disk = f"{byte_size(sum(m.bytes for m in methods))} to come"
     facts = {
         "target": found.target.path,
-        "runs": f"{done + todo}: {done} finished, {todo} to do",
+        "runs": f"{done + stored + todo}: {done} finished, {come_back}{todo} to do",
         **{unit: _work_to_do(found, unit) for unit in found.units},
         "disk": f"{disk}, {byte_size(found.done_bytes)} there",
     }
@@ -265,11 +287,14 @@ def _method_lines(found: Survey) -> list[str]:
     width, units = max(map(len, [*names, "method"])), found.units
     what = f"{units[0]} a run" if len(units) == 1 else "work a run"
     wide = max(len(what), 15)
-    lines = [f"{'method':{width}}  finished  to do  {what:>{wide}}             time a run"]
+    stored = "  in the store" if found.stored else ""
+    lines = [f"{'method':{width}}  finished{stored}  to do  {what:>{wide}}             time a run"]
     for name, method in zip(names, found.methods, strict=True):
         seconds, work = found.seconds(method, found.here), method.work
         lines.append(
-            f"{name:{width}}  {method.done:8}  {method.todo:5}  {_count(work.count):>{wide}} "
+            f"{name:{width}}  {method.done:8}"
+            + (f"  {method.stored:12}" if stored else "")
+            + f"  {method.todo:5}  {_count(work.count):>{wide}} "
             f"{work.known:8}  {duration(seconds) if seconds else 'unknown':>12}"
             + (f"  {work.unit}" if len(units) > 1 else "")
         )
