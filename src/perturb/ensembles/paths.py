@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import update_bn
 
+from perturb import functional
 from perturb.ensembles.barrier import barrier
 
 __all__ = ["NetworkAt", "Point", "barrier", "bezier", "line", "train_bend"]
@@ -120,5 +120,5 @@ class NetworkAt:
             name: part.view(p.shape) for (name, p), part in zip(named.items(), parts, strict=True)
         }
         self.model.train()
-        loss = cross_entropy(functional_call(self.model, given, (inputs,)), labels)
+        loss = cross_entropy(functional.call(self.model, given, inputs), labels)
         return torch.autograd.grad(loss, at)[0]

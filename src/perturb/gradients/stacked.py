@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
+
+from perturb import functional
 
 
 class _Loss(nn.Module):
@@ -35,6 +37,6 @@ class StackedLoss:
 
         def at(values: dict[str, Tensor]) -> Tensor:
             named = {f"model.{name}": value for name, value in values.items()}
-            return functional_call(self._wrapped, self._fixed | named, ())
+            return functional.call(self._wrapped, self._fixed | named)
 
         return vmap(at, randomness="error")(dict(moved))

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from perturb import functional
 from perturb.errors import PerturbError
 from perturb.landscape.batches import Batch, LossFunction, examples, loss_of
 from perturb.landscape.surface import evaluating
@@ -143,7 +143,7 @@ class Objective:
             for (name, p), part in zip(parameters.items(), parts, strict=True)
         }
         inputs, labels = batch
-        outputs: Any = functional_call(self.model, named, (inputs,))
+        outputs: Any = functional.call(self.model, named, inputs)
         loss, _ = loss_of(outputs, labels, self.loss_function)
         return loss * (examples(batch) / self.images)
 
