@@ -22,6 +22,8 @@ from perturb.search.steps import Measured, Step
 Settings = Mapping[str, Any]
 Inputs = Mapping[str, Sequence[Path]]
 _THIRDS_FROM = 6  # trials: two in each third
+_NEAREST = 0.15  # of the range: numbers from there on have place for a label each
+_ACROSS = 20  # characters that the labels of a panel may have beside each other
 _MARK = "Smoke run: shortened training, not a result of the study"
 _TRIAL = LineStyle(COLOURS[0], "none", "o", 0.0)
 _BEST = LineStyle(COLOURS[1], "-", None, 1.4)
@@ -67,18 +69,26 @@ def _panels(material: Material, number: int, legend: Sequence[tuple[str, LineSty
 def _places(
     axes: Axes, stage: Stage, parameter: Parameter, measured: Sequence[Measured]
 ) -> dict[Value, float]:
-    """Return where on the x axis each value stands: numbers on their scale, words evenly."""
+    """Return where on the x axis each value stands: numbers on their scale, words evenly.
+
+    Evenly, too, numbers that stand so near each other that their labels would meet.
+    """
     values = values_of(stage, parameter, measured)
     axes.set_xlabel(parameter.name)
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     if numeric and len(values) > 1:
         numbers = [float(value) for value in values]
+        nearest = min(np.diff(sorted(numbers))) / (max(numbers) - min(numbers))
         if min(numbers) > 0 and max(numbers) / min(numbers) >= 10:
             mark_logarithmic(axes.xaxis, numbers)
-        elif len(values) <= 8:
-            axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
-        return dict(zip(values, numbers, strict=True))
-    axes.set_xticks(range(len(values)), [str(value) for value in values])
+            return dict(zip(values, numbers, strict=True))
+        if len(values) > 8 or nearest >= _NEAREST:
+            if len(values) <= 8:
+                axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
+            return dict(zip(values, numbers, strict=True))
+    words = [_short(value) for value in values]
+    turned = {"rotation": 40, "ha": "right"} if len("".join(words)) > _ACROSS else {}
+    axes.set_xticks(range(len(values)), words, **turned)
     return {value: float(at) for at, value in enumerate(values)}
 
 
@@ -240,7 +250,7 @@ def _scatter(
 
 
 def _short(value: Value) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+    return str(value) if isinstance(value, str | bool) else f"{value:g}"
 
 
 def curves(settings: Settings, inputs: Inputs, results: Path) -> Figure:
@@ -269,11 +279,18 @@ def curves(settings: Settings, inputs: Inputs, results: Path) -> Figure:
                           **drawn.line(), label=words_of(best.scientific) or "best")  # fmt: skip
                 losses.plot(epochs["epoch"] + 1, epochs["train_loss"], color=drawn.colour,
                             linestyle="--", linewidth=0.8, alpha=0.7)  # fmt: skip
+            longest = max((len(words_of(best.scientific)) for best in step.best), default=0)
             axes.set_title(f"stage {stage.name}")
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_ylabel("validation accuracy (%)")
             losses.set_ylabel("training loss (nats)", color=GREY)
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), fontsize=6.5,
-                        frameon=False, ncols=2, handlelength=1.4)  # fmt: skip
+            axes.legend(
+                loc="upper center",
+                bbox_to_anchor=(0.5, -0.25),
+                fontsize=6.5,
+                frameon=False,
+                ncols=1 if longest > 14 else 2,
+                handlelength=1.4,
+            )
     return sheet.figure

@@ -7,7 +7,7 @@ import pytest
 
 from perturb.studies.minima import panels
 from perturb.studies.minima.figures import smoothed
-from perturb.studies.minima.panels import Line, Panel, Sheet
+from perturb.studies.minima.panels import GUIDE, Line, Panel, Sheet
 
 SHEET = Sheet(
     [
@@ -20,7 +20,7 @@ SHEET = Sheet(
                     "plain", [1, 2, 3], [90.0, 91.0, 92.0], [1.0, 1.0, 0.5], [89.0, 91, 93], look=-1
                 ),
                 Line("s 10, w 0.01", [1, 2, 3], [80.0, np.nan, 85.0], look=0),
-                Line("guide", [1, 3], [85.0, 85.0], look=-2),
+                Line("guide", [1, 3], [85.0, 85.0], look=GUIDE),
             ],
         ),
         Panel("Norms", "lr", "norm^2", [Line("", [0.1, 1.0], [0.0, 1e-3], look=1)], True, True),
@@ -83,6 +83,22 @@ def test_points_that_a_logarithmic_axis_has_not_are_left_out():
     assert "(1,0.001)" in text
     assert "(0.1,0)" not in text
     assert "nan" not in text
+
+
+@pytest.mark.parametrize("largest", [20.0, 2e4])
+def test_an_interval_that_reaches_below_zero_ends_where_a_logarithmic_axis_does(largest):
+    band = Line("s", [1, 2, 3, 4], [0.0, 2.0, 5.0, largest], [0.0, 3.0, 1.0, largest])
+    line = Line("guide", [1, 4], [2.0, 2.0], look=GUIDE)
+    page = panels.draw(Sheet([Panel("Norms", "Epoch", "norm", [line, band], logarithmic_y=True)]))
+    axes = page.axes[0]
+    assert axes.get_yscale() == "log"
+    (drawn,) = axes.collections
+    corners = np.concatenate([path.vertices for path in drawn.get_paths()])
+    corners = corners[corners[:, 0] >= 2]  # at 1 there is nothing that can be shown
+    lowest = {x: corners[corners[:, 0] == x, 1].min() for x in (2, 3, 4)}
+    assert lowest[2] == lowest[4] == pytest.approx(2.0 / 1.15) and lowest[3] == 4.0
+    written = [text.get_text() for text in axes.get_yticklabels()]
+    assert any("10^" in text for text in written) == (largest > 1e3)
 
 
 def test_a_drawing_is_the_same_bytes_each_time(tmp_path):

@@ -16,7 +16,7 @@ from perturb.analysis.statistics import summarise
 from perturb.studies.minima import panels
 from perturb.studies.minima.chapters import INDEPENDENT
 from perturb.studies.minima.names import parse
-from perturb.studies.minima.panels import Line, Panel, Sheet
+from perturb.studies.minima.panels import GUIDE, Line, Panel, Sheet
 from perturb.studies.minima.reading import Left, left_by, measured, of_method
 from perturb.studies.minima.tables import law_row
 
@@ -157,7 +157,7 @@ def predicted_distances(settings: Settings, inputs: Inputs) -> Sheet:
     if against:
         ends = np.concatenate([[*line.x, *line.y] for line in against])
         span = [0.8 * float(ends.min()), 1.25 * float(ends.max())]
-        against.append(Line("equality", span, span, look=-2))
+        against.append(Line("equality", span, span, look=GUIDE))
     return Sheet(
         [
             Panel("Measured and predicted", "D by the law", D, against, True, True),
@@ -329,7 +329,7 @@ def traces(settings: Settings, inputs: Inputs) -> Sheet:
         error.append(Line(label, x, 100 * values["trace_error"][known], look=look))
         moved.append(Line(label, x, values["trace_distance"][known], look=look))
     level = start + 100 * settings["threshold"]
-    error.append(Line("theta_c + threshold", [0, longest], [level, level], look=-2))
+    error.append(Line("theta_c + threshold", [0, longest], [level, level], look=GUIDE))
     return Sheet(
         [
             Panel("Error on the path", "Epochs after theta_c", ERROR, error, logarithmic_y=True),

@@ -13,10 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from perturb.figures.sheet import make_sheet, say_nothing_to_show
+from perturb.figures.sheet import make_sheet, mark_logarithmic, say_nothing_to_show
 from perturb.figures.style import COLOURS, GREY, REFERENCE, LineStyle, line_style, style
 
 Numbers = Sequence[float] | np.ndarray
+GUIDE = -2
+# Numbers on a logarithmic axis of fewer decades are written out, not as powers of ten.
+_WRITTEN_OUT = 1e3
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Line:
 
     def style(self) -> LineStyle:
         """Return how it is drawn, with a mark where it has marks."""
-        if self.look == -2:
+        if self.look == GUIDE:
             return LineStyle(GREY, (0, (4, 2)), None, 1.0)
         found = REFERENCE if self.look == -1 else line_style(self.look)
         face = "white" if self.hollow else None
@@ -83,9 +86,9 @@ class Sheet:
 def draw(sheet: Sheet) -> Figure:
     """Return a sheet as a figure."""
     rows = -(-len(sheet.panels) // sheet.columns)
-    legend = {
-        line.label: line.style() for panel in sheet.panels for line in panel.lines if line.label
-    }
+    lines = [line for panel in sheet.panels for line in panel.lines if line.label]
+    lines.sort(key=lambda line: math.inf if line.look == GUIDE else line.look)
+    legend = {line.label: line.style() for line in lines}
     with style():
         page = make_sheet(
             rows,
@@ -103,8 +106,11 @@ def draw(sheet: Sheet) -> Figure:
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
+    shown = [float(v) for line in panel.lines for v in (*line.y, *line.raw) if _shown(v, True)]
+    logarithmic = panel.logarithmic_y and bool(shown)
     for line in panel.lines:
-        _draw_line(axes, line)
+        # An interval that reaches below 0 ends where the axis does.
+        _draw_line(axes, line, min(shown) / 1.15 if logarithmic else -math.inf)
     if not panel.lines:
         say_nothing_to_show(axes, "nothing to show yet")
     axes.set_title(panel.title)
@@ -113,14 +119,16 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         axes.set_xscale("log")
     elif panel.whole_x:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if panel.logarithmic_y and any(value > 0 for line in panel.lines for value in line.y):
+    if logarithmic and max(shown) < _WRITTEN_OUT * min(shown):
+        mark_logarithmic(axes.yaxis, shown)
+    elif logarithmic:
         axes.set_yscale("log", nonpositive="mask")
     if panel.ticks:
         axes.set_xticks(range(len(panel.ticks)), panel.ticks, rotation=35, ha="right", fontsize=7)
         axes.set_xlim(-0.6, len(panel.ticks) - 0.4)
 
 
-def _draw_line(axes: Axes, line: Line) -> None:
+def _draw_line(axes: Axes, line: Line, lowest: float) -> None:
     look = line.style()
     x, y = np.asarray(line.x, dtype=float), np.asarray(line.y, dtype=float)
     spread = np.asarray(line.spread, dtype=float)
@@ -140,7 +148,9 @@ def _draw_line(axes: Axes, line: Line) -> None:
     if len(line.raw):
         axes.plot(x, line.raw, color=look.colour, linewidth=0.5, alpha=0.3)
     if len(spread):
-        axes.fill_between(x, y - spread, y + spread, color=look.colour, alpha=0.12, linewidth=0)
+        low, high = np.maximum(y - spread, lowest), y + spread
+        some = high > low
+        axes.fill_between(x, low, high, where=some, color=look.colour, alpha=0.12, linewidth=0)
     axes.plot(x, y, **look.line())
 
 
@@ -253,7 +263,7 @@ def _shown(value: float, logarithmic: bool) -> bool:
 def _look(line: Line) -> str:
     if line.look == -1:
         return "black, line width=1.2pt"
-    if line.look == -2:
+    if line.look == GUIDE:
         return "gray, dashed"
     dashes = ("solid", "dashed", "dotted")[line.look // len(COLOURS) % 3]
     return f"c{line.look % len(COLOURS)}, {dashes}, line width=.8pt"

@@ -22,6 +22,8 @@ from perturb.studies.reid.material import Material, gather, noise_rate
 
 _TERMS = (REFERENCE.colour, *COLOURS, GREY, "#8B5A2B")
 SMOKE = "Smoke run: a few short epochs, not a result of the study"
+_LARGE_WEIGHT = 3
+_WEIGHTS = (0, 0.5, 1, 2, 5, 10, 20)
 
 
 def make(
@@ -86,9 +88,7 @@ def by_noise(material: Material, mark: str) -> Figure:
                 **_marks(looks[name]),
             )  # fmt: skip
     axes.set_xticks(range(len(material.datasets)))
-    axes.set_xticklabels(
-        [noise_words(dataset).replace(" label", "\nlabel") for dataset in material.datasets]
-    )
+    axes.set_xticklabels([_in_two_lines(noise_words(dataset)) for dataset in material.datasets])
     axes.set(ylabel="Test mAP, last epoch (%)", xlim=(-0.5, len(material.datasets) - 0.5))
     axes.set_ylim(bottom=0)
     axes.grid(axis="x", visible=False)
@@ -122,7 +122,7 @@ def _by_epoch(
             if not axes.lines or all(not len(line.get_xdata()) for line in axes.lines):
                 say_nothing_to_show(axes, "no finished epoch")
             if row == 0:
-                axes.set_title(noise_words(dataset))
+                axes.set_title(_in_two_lines(noise_words(dataset)))
             if row == len(rows) - 1:
                 axes.set_xlabel("Epochs completed")
             if column == 0:
@@ -180,9 +180,18 @@ def weights(material: Material, mark: str) -> Figure:
                     mean.index + 1, mean, color=looks[name].colour, linestyle=dashes,
                     linewidth=looks[name].width,
                 )  # fmt: skip
-        axes.set(title=noise_words(dataset), xlabel="Epochs completed")
+        axes.set(title=_in_two_lines(noise_words(dataset)), xlabel="Epochs completed")
     sheet.axes[0, 0].set_ylabel("Mean weight")
+    if sheet.axes[0, 0].get_ylim()[1] > _LARGE_WEIGHT:  # ACT's grow, those of the others end at 1
+        sheet.axes[0, 0].set_yscale("symlog", linthresh=1)
+        sheet.axes[0, 0].set_yticks(_WEIGHTS, [f"{weight:g}" for weight in _WEIGHTS])
+        sheet.axes[0, 0].set_ylim(bottom=-0.05)
     return sheet.figure
+
+
+def _in_two_lines(words: str) -> str:
+    """Return the words of a data set's noise as a narrow panel has place for them."""
+    return words.replace(" label", "\nlabel")
 
 
 def losses(material: Material, mark: str) -> Figure:
