@@ -1,6 +1,8 @@
 """A page in headless Chromium, driven by Playwright; skipped where either is absent."""
 
 import shutil
+import subprocess
+import tarfile
 
 import pytest
 
@@ -46,3 +48,31 @@ def open_page(chromium):
     for context in contexts:
         context.close()
     assert wrong == []
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """The script of axe-core, from npm."""
+    if not shutil.which("npm"):
+        pytest.skip("no npm here, which brings axe-core")
+    folder = tmp_path_factory.mktemp("axe")
+    command = ["npm", "pack", "--silent", "axe-core@4"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        pytest.skip("npm does not bring axe-core within two minutes")
+    if done.returncode:
+        pytest.skip(f"npm does not bring axe-core: {done.stderr[-200:]}")
+    with tarfile.open(folder / done.stdout.split()[-1]) as archive:
+        return archive.extractfile("package/axe.min.js").read().decode("utf-8")
+
+
+def faults(page, axe):
+    """Return what axe-core finds serious in a page: nobody is to be kept out of it."""
+    page.evaluate(axe)
+    found = page.evaluate("() => axe.run()")["violations"]
+    return [
+        f"{fault['id']}: {fault['help']}: {[node['html'][:160] for node in fault['nodes'][:3]]}"
+        for fault in found
+        if fault["impact"] in ("serious", "critical")
+    ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.browser import chromium, open_page  # noqa: F401 fixtures
+from tests.browser import axe, chromium, open_page  # noqa: F401 fixtures
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from perturb.figures import landscape_page
+from tests.browser import faults
 from tests.landscape.planes import make_plane
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -131,6 +132,13 @@ def test_two_surfaces_turn_together(tmp_path, open_page):
     page.mouse.move(x + 120, y + 10, steps=6)
     page.mouse.up()
     page.wait_for_function(f"before => Math.abs(({eye})() - before) > 0.05", arg=before)
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_axe_finds_no_serious_fault(page, open_page, axe, width):
+    shown = open_page(page, viewport={"width": width, "height": 900})
+    shown.locator(".gl-container").first.wait_for(state="attached")
+    assert faults(shown, axe) == []
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.0])

@@ -12,6 +12,7 @@ from perturb.figures.audit import draw
 from perturb.figures.catalogue import AUDIT
 from perturb.figures.style import save
 from perturb.report import audit as page
+from tests.browser import faults
 
 from .test_report import Page
 
@@ -82,3 +83,10 @@ def test_a_figure_with_nothing_to_show_is_a_line(tmp_path):
     assert "Names against curves: no schedule of the radius could be tested." in text
     assert "Suspicious curves: no suspicious curve." in text
     assert text.count("<figure") == 2
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_axe_finds_no_serious_fault(made, open_page, axe, tmp_path, width):
+    (tmp_path / "audit.html").write_text(made[1], encoding="utf-8")
+    page = open_page(tmp_path / "audit.html", viewport={"width": width, "height": 900})
+    assert faults(page, axe) == []

@@ -2,14 +2,12 @@
 
 import json
 import re
-import shutil
-import subprocess
-import tarfile
 import zipfile
 
 import pytest
 
 from perturb.report import html
+from tests.browser import faults
 
 MAIN = "#table-digits"
 METHODS = f"{MAIN} tbody tr:not(.section):not([hidden]) td.code > code"
@@ -266,33 +264,6 @@ def test_links_work_where_the_folder_is_moved(report, tmp_path):
     links = [link for link in links if not link.startswith("landscapes/")]
     assert len(links) > 50
     assert not [link for link in links if not (tmp_path / "elsewhere" / link).is_file()]
-
-
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory):
-    """The script of axe-core, from npm."""
-    if not shutil.which("npm"):
-        pytest.skip("no npm here, which brings axe-core")
-    folder = tmp_path_factory.mktemp("axe")
-    command = ["npm", "pack", "--silent", "axe-core@4"]
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
-    except subprocess.TimeoutExpired:
-        pytest.skip("npm does not bring axe-core within two minutes")
-    if done.returncode:
-        pytest.skip(f"npm does not bring axe-core: {done.stderr[-200:]}")
-    with tarfile.open(folder / done.stdout.split()[-1]) as archive:
-        return archive.extractfile("package/axe.min.js").read().decode("utf-8")
-
-
-def faults(page, axe):
-    page.evaluate(axe)
-    found = page.evaluate("() => axe.run()")["violations"]
-    return [
-        f"{fault['id']}: {fault['help']}: {[node['html'][:160] for node in fault['nodes'][:3]]}"
-        for fault in found
-        if fault["impact"] in ("serious", "critical")
-    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -10,6 +10,7 @@ from PIL import Image
 
 from perturb.search import page
 from perturb.search.parts import Material
+from tests.browser import faults
 
 from .made_up import DEPTH, LR, MadeUp, bowl, stages
 
@@ -91,3 +92,11 @@ def test_a_dragged_axis_chooses_trials_in_chromium(material, tmp_path):
     coloured = [(np.ptp(shot[180:640, 100:850], axis=2) > 60).mean() for shot in shots]
     assert coloured[0] > 0.001, "lines are drawn"
     assert coloured[1] < coloured[0], "those outside of the range are grey"
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_axe_finds_no_serious_fault(material, open_page, axe, tmp_path, width):
+    (tmp_path / "trials.html").write_text(page.render(material), encoding="utf-8")
+    shown = open_page(tmp_path / "trials.html", viewport={"width": width, "height": 900})
+    shown.locator(".main-svg").first.wait_for()
+    assert faults(shown, axe) == []
