@@ -54,6 +54,40 @@ def test_what_does_not_fit_together_is_one_message(given, says):
         stages(LR, {**given, "stage": "other"})
 
 
+@pytest.mark.parametrize(
+    "braces",
+    ["{lr", "lr}", "{}", "{0}", "{lr.x}", "{lr[0]}", "{lr:.2f}", "{lr:}", "{lr!r}", "{lr!}",
+     "{{lr}}", "{ lr }", "{lr}}", "{{lr}", "{lr:{depth}}", "{1lr}", "{"],
+)  # fmt: skip
+@pytest.mark.parametrize("key", ["lr", ""])
+def test_braces_that_are_no_name_are_one_message(braces, key):
+    given = {**LR, "method": f"adamw_lr-{braces}_depth-{{depth}}_{{epochs}}"}
+    with pytest.raises(PerturbError) as found:
+        stages({**given, "nuisance": {key: [1]} if key else {}})
+    says = str(found.value)
+    assert says.startswith("config, fer.searches.x, stage lr: the braces of the method 'adamw_lr-")
+    assert says.endswith("Write each parameter as its name alone in a pair of braces, such as "
+                         "{lr}, and no other brace.")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"method": "adamw_lr-{lr}_eps-{eps}_{epochs}"}, r"nothing says what \{eps\}"),
+        (
+            {"method": "adamw_lr-{lr}_eps-{eps}_{epochs}", "nuisance": {"eps": {"times": [1, 2]}}},
+            "`times` of eps has nothing to multiply",
+        ),
+    ],
+)
+def test_a_later_stage_needs_what_no_stage_before_it_names(given, says):
+    chain = ({**DEPTH, "stage": "between"}, {"stage": "last", "after": "between", **given})
+    with pytest.raises(PerturbError, match=f"stage last: .*{says}"):
+        stages(LR, *chain)
+    # The stage before the one before gives its values too.
+    assert stages(LR, chain[0], {"stage": "last", "after": "between"})[2].template == LR["method"]
+
+
 QUASI = {
     **LR,
     "scientific": {"depth": [1, 2, 4]},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ Value = float | int | str | bool
 SCIENTIFIC, NUISANCE = "scientific", "nuisance"
 SAMPLERS = ("grid", "sobol", "halton", "tpe")
 SELECTION = "validation_accuracy"
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w-]*)\}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -233,8 +233,30 @@ def _stage(
         seeds=repeat or tuple(given.get("seeds", seeds[:1])),
         sampler_seed=given.get("sampler_seed", 0),
     )
-    _check(stage, base, where)
+    _check(stage, base, _named_by(base, known), where)
     return stage
+
+
+def _named_by(stage: Stage | None, known: Mapping[str, Stage]) -> set[str]:
+    """Return what has a value when a stage has chosen: its own names, and those before it."""
+    found: set[str] = set()
+    while stage:
+        found |= {*stage.fixed, *(one.name for one in stage.parameters)}
+        stage = known.get(stage.after)
+    return found
+
+
+def placeholders(template: str, where: str) -> set[str]:
+    """Return the parameters that a method's name has in braces.
+
+    PerturbError where a brace is anything else: alone, empty, or around more than a name.
+    """
+    if re.search(r"[{}]", _PLACEHOLDER.sub("", template)):
+        raise PerturbError(
+            f"{where}: the braces of the method '{template}' do not fit. Write each parameter as "
+            "its name alone in a pair of braces, such as {lr}, and no other brace."
+        )
+    return set(_PLACEHOLDER.findall(template))
 
 
 def _parameter(name: str, role: str, spec: Any, where: str) -> Parameter:
@@ -269,21 +291,24 @@ def _halving(given: Mapping[str, Any] | None, where: str) -> Halving | None:
     return Halving(epochs, float(given.get("keep", 1 / 3)))
 
 
-def _check(stage: Stage, base: Stage | None, where: str) -> None:
-    """Raise PerturbError where a stage's parts contradict each other."""
-    placeholders = {name for _, name, _, _ in string.Formatter().parse(stage.template) if name}
+def _check(stage: Stage, base: Stage | None, before: set[str], where: str) -> None:
+    """Raise PerturbError where a stage's parts contradict each other.
+
+    `before` are the names that have a value when `base`, the stage that it is after, has chosen.
+    """
+    wanted = placeholders(stage.template, where)
     own = [one.name for one in stage.parameters]
     twice = {name for name in own if own.count(name) > 1 or name in stage.fixed}
     if twice:
         raise PerturbError(f"{where}: {sorted(twice)[0]} has two roles. Give it one.")
-    unknown = sorted({*own, *stage.fixed} - placeholders)
+    unknown = sorted({*own, *stage.fixed} - wanted)
     if unknown:
         raise PerturbError(
             f"{where}: the method {stage.template} has no {{{unknown[0]}}}."
-            f"{did_you_mean(unknown[0], placeholders)}"
+            f"{did_you_mean(unknown[0], wanted)}"
         )
-    missing = sorted(placeholders - {*own, *stage.fixed})
-    if missing and not base:
+    missing = sorted(wanted - {*own, *stage.fixed} - before)
+    if missing:
         raise PerturbError(
             f"{where}: nothing says what {{{missing[0]}}} of {stage.template} is. Put it under "
             "scientific, nuisance or fixed."
@@ -297,8 +322,16 @@ def _check(stage: Stage, base: Stage | None, where: str) -> None:
         raise PerturbError(f"{where}: `repeat` and `times` go with the sampler grid alone.")
     elif stage.trials < 1:
         raise PerturbError(f"{where}: sampler {stage.sampler} needs trials, their number.")
-    if any(one.times for one in stage.parameters) and not base:
-        raise PerturbError(f"{where}: `times` needs `after`, the stage whose choice is multiplied.")
+    for one in stage.parameters:
+        if one.times and not base:
+            raise PerturbError(
+                f"{where}: `times` needs `after`, the stage whose choice is multiplied."
+            )
+        if one.times and one.name not in before:
+            raise PerturbError(
+                f"{where}: `times` of {one.name} has nothing to multiply: no stage before this one "
+                f"chose {one.name}. Give it values or a range."
+            )
     if stage.halving and stage.sampler == "tpe":
         raise PerturbError(f"{where}: halving goes with the samplers {', '.join(SAMPLERS[:3])}.")
     if not 1 <= stage.rounds <= max(1, stage.trials):
