@@ -88,6 +88,52 @@ def test_a_later_stage_needs_what_no_stage_before_it_names(given, says):
     assert stages(LR, chain[0], {"stage": "last", "after": "between"})[2].template == LR["method"]
 
 
+HUGE = 10**9
+VALUES = list(range(1, 102))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"nuisance": {"lr": {"low": 1e-4, "high": 1, "points": HUGE}}},
+        {"nuisance": {"lr": {"low": 1e-4, "high": 1, "per_decade": HUGE}}},
+        {"nuisance": {"lr": {"low": 1e-4, "high": 1}}, "trials": HUGE},
+        {"nuisance": {"lr": {"low": 1e-4, "high": 1}}, "trials": HUGE, "sampler": "halton"},
+        {"nuisance": {"lr": {"low": 1e-4, "high": 1}}, "trials": HUGE, "sampler": "tpe",
+         "rounds": HUGE},
+        {"nuisance": {"lr": VALUES}, "scientific": {"depth": VALUES}, "fixed": {"epochs": 60}},
+        {"nuisance": {"lr": VALUES}, "seeds": list(range(100))},
+        {"nuisance": {"lr": [0.1] * 6_000}, "halving": {"epochs": [1, 2, 3], "keep": 0.9}},
+    ],
+)  # fmt: skip
+def test_more_trials_than_a_stage_may_have_are_refused_before_any_is_listed(given):
+    with pytest.raises(PerturbError, match=r"stage lr: [\d,]+ trials .*a stage has 10,000 at most"):
+        stages({**LR, **given})
+
+
+def test_too_many_repeats_and_factors_are_refused_too():
+    seeds = list(range(1, 5_000))
+    with pytest.raises(PerturbError, match=r"stage repeats: 14,997 trials \(3 points, 4,999 seeds"):
+        stages(LR, DEPTH, {**REPEATS, "repeat": seeds})
+    product = {"scientific": {"depth": VALUES}, "nuisance": {"lr": {"times": VALUES}}}
+    with pytest.raises(PerturbError, match="stage depth: 10,201 trials"):
+        stages(LR, {**DEPTH, **product})
+    whole = stages({**LR, "nuisance": {"lr": list(range(1, 10_001))}})[0]
+    assert len(points(whole, {})) == 10_000, "as many as are said"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"low": 0, "high": 1, "scale": "linear", "per_decade": 2}, "per_decade of lr goes with"),
+        ({"low": 1e-300, "high": 1e300, "per_decade": 2}, "wider than numbers can say"),
+    ],
+)
+def test_a_range_whose_grid_cannot_be_made(given, says):
+    with pytest.raises(PerturbError, match=says):
+        stages({**LR, "nuisance": {"lr": given}})
+
+
 QUASI = {
     **LR,
     "scientific": {"depth": [1, 2, 4]},

@@ -17,6 +17,7 @@ Value = float | int | str | bool
 SCIENTIFIC, NUISANCE = "scientific", "nuisance"
 SAMPLERS = ("grid", "sobol", "halton", "tpe")
 SELECTION = "validation_accuracy"
+MOST_TRIALS = 10_000  # of a stage: each is a run with a name, and a job of the workflow
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w-]*)\}", re.ASCII)
 
 
@@ -45,13 +46,20 @@ class Parameter:
         """Whether it is a range of numbers, not a list."""
         return not self.values and not self.times
 
+    @property
+    def grid_size(self) -> int:
+        """How many values its grid has at most, told without listing them."""
+        if not self.is_range:
+            return len(self.values or self.times)
+        return self.points or 1 + round(math.log10(self.high / self.low) * self.per_decade)
+
     def grid(self, before: Mapping[str, Value]) -> tuple[Value, ...]:
         """Return its values on a grid; `before` are those that the stage before has chosen."""
         if self.times:
             return tuple(rounded(float(before[self.name]) * factor) for factor in self.times)
         if self.values:
             return self.values
-        count = self.points or 1 + round(math.log10(self.high / self.low) * self.per_decade)
+        count = self.grid_size
         steps = [at / (count - 1) if count > 1 else 0.0 for at in range(count)]
         return tuple(dict.fromkeys(self.at(share) for share in steps))
 
@@ -73,6 +81,10 @@ class Halving:
 
     epochs: tuple[int, ...]
     keep: float
+
+    def survivors(self, points: int) -> int:
+        """Return how many of a rung's points go on."""
+        return max(1, math.ceil(points * self.keep))
 
 
 @dataclass(frozen=True)
@@ -234,6 +246,7 @@ def _stage(
         sampler_seed=given.get("sampler_seed", 0),
     )
     _check(stage, base, _named_by(base, known), where)
+    _check_number(stage, known, where)
     return stage
 
 
@@ -279,6 +292,15 @@ def _parameter(name: str, role: str, spec: Any, where: str) -> Parameter:
         )
     if found.scale == "log" and found.low <= 0:
         raise PerturbError(f"{where}: {name} has a logarithmic scale; its low must be above 0.")
+    if found.scale == "log" and not math.isfinite(found.high / found.low):
+        raise PerturbError(
+            f"{where}: the range of {name}, {found.low:g} to {found.high:g}, is wider than numbers "
+            "can say. Give it a higher low or a lower high."
+        )
+    if found.scale != "log" and found.per_decade:
+        raise PerturbError(
+            f"{where}: per_decade of {name} goes with a logarithmic scale. Give it points."
+        )
     return found
 
 
@@ -336,6 +358,38 @@ def _check(stage: Stage, base: Stage | None, before: set[str], where: str) -> No
         raise PerturbError(f"{where}: halving goes with the samplers {', '.join(SAMPLERS[:3])}.")
     if not 1 <= stage.rounds <= max(1, stage.trials):
         raise PerturbError(f"{where}: {stage.rounds} rounds of {stage.trials} trials.")
+
+
+def _check_number(stage: Stage, known: Mapping[str, Stage], where: str) -> None:
+    """Raise PerturbError where a stage lists too many trials; none of them is listed for it."""
+    each = _points_at_most(stage, known)
+    rungs = [each]
+    if stage.halving:
+        for _ in stage.halving.epochs:
+            rungs.append(stage.halving.survivors(rungs[-1]))
+    trials = sum(rungs) * len(stage.seeds)
+    if trials <= MOST_TRIALS:
+        return
+    product = [f"{each:,} points"]
+    product += [f"{sum(rungs):,} with those that go on from a rung"] if stage.halving else []
+    product += [f"{len(stage.seeds):,} seeds"] if len(stage.seeds) > 1 else []
+    raise PerturbError(
+        f"{where}: {trials:,} trials ({', '.join(product)}); a stage has {MOST_TRIALS:,} at most. "
+        "Give its parameters fewer values, or ask for fewer trials or seeds."
+    )
+
+
+def _points_at_most(stage: Stage, known: Mapping[str, Stage]) -> int:
+    """Return how many points a stage lists at most, each before its seeds are counted."""
+    if stage.repeat:
+        # The best of each combination of scientific values that the stage before has tried.
+        of_base = _points_at_most(known[stage.after], known)
+        if any(one.is_range and not (one.points or one.per_decade) for one in stage.parameters):
+            return of_base
+        return min(of_base, math.prod(one.grid_size for one in stage.parameters))
+    if stage.sampler != "grid":
+        return stage.trials
+    return math.prod(one.grid_size for one in stage.parameters)
 
 
 def plain(value: Any) -> Value:

@@ -276,8 +276,7 @@ def _next(
         return ()
     if stage.halving:
         ranked = rank(stage, measured, until=_until(stage, number - 1))
-        keep = max(1, math.ceil(len(ranked) * stage.halving.keep))
-        every = [dict(best.values) for best in ranked[:keep]]
+        every = [dict(best.values) for best in ranked[: stage.halving.survivors(len(ranked))]]
         return trials_of(stage, every, before.before, naming, _until(stage, number))
     names = [one.name for one in stage.parameters]
     told = [
