@@ -2,9 +2,11 @@
 
 import pytest
 
+from perturb import studies
+from perturb.config import Config
 from perturb.errors import PerturbError
 from perturb.search.points import ask, points
-from perturb.search.settings import Search, plain
+from perturb.search.settings import Search, check_fresh, plain
 
 from .made_up import DEPTH, LR, REPEATS, stages
 
@@ -44,7 +46,7 @@ def test_a_grid_of_quarter_decades():
         ({**LR, "nuisance": {"lr": {"low": 1, "high": float("inf")}}}, "a low below a finite high"),
         ({**LR, "nuisance": {"lr": {"low": 0, "high": 1, "points": 3}}}, "low must be above 0"),
         ({**LR, "nuisance": {"lr": {"low": 0.1, "high": 1}}}, "needs points or per_decade"),
-        ({**LR, "sampler": "sobol"}, "needs trials"),
+        ({**LR, "nuisance": {"lr": {"low": 1, "high": 2}}, "sampler": "sobol"}, "needs trials"),
         ({**LR, "halving": {"epochs": [9, 3]}}, "must rise"),
         ({**LR, "nuisance": {"lr": {"times": [1, 2]}}}, "`times` needs `after`"),
     ],
@@ -86,6 +88,91 @@ def test_a_later_stage_needs_what_no_stage_before_it_names(given, says):
         stages(LR, *chain)
     # The stage before the one before gives its values too.
     assert stages(LR, chain[0], {"stage": "last", "after": "between"})[2].template == LR["method"]
+
+
+GRID, RANGE = {"lr": [0.1, 0.01]}, {"lr": {"low": 0.01, "high": 1}}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"nuisance": GRID, "sampler": "grid", "trials": 5}, "sampler grid has no trials: .* sob"),
+        ({"nuisance": GRID, "rounds": 2}, "sampler grid has no rounds: .* sampler: tpe"),
+        ({"nuisance": GRID, "sampler_seed": 2}, "sampler grid has no sampler_seed: .* Leave"),
+        ({"nuisance": RANGE, "trials": 4, "rounds": 2}, "sampler sobol has no rounds: .* tpe"),
+        ({"nuisance": {"lr": {**RANGE["lr"], "points": 3}}, "trials": 4}, "points of lr is for a"),
+        (
+            {"nuisance": {"lr": {**RANGE["lr"], "per_decade": 3}}, "trials": 4, "sampler": "tpe"},
+            "per_decade of lr is for a grid, and sampler tpe",
+        ),
+        (
+            {"nuisance": {"lr": {**RANGE["lr"], "points": 3, "per_decade": 3}}},
+            "lr has either points or per_decade",
+        ),
+        (
+            {"nuisance": {"lr": {"times": [1, 2], "low": 1}}, "after": "lr", "stage": "b"},
+            "lr has either times or a range",
+        ),
+        *(
+            ({"repeat": [1], "after": "lr", "stage": "b", key: value}, f"repeat has no {key}")
+            for key, value in (("seeds", [1]), ("sampler", "sobol"), ("trials", 3), ("rounds", 1),
+                               ("sampler_seed", 1), ("halving", {"epochs": [1]}))
+        ),
+    ],
+)  # fmt: skip
+def test_a_key_that_would_be_ignored_is_refused(given, says):
+    if "repeat" in given:
+        chain = (LR, given)
+    else:
+        chain = (LR, {**LR, **given}) if "after" in given else ({**LR, **given},)
+    with pytest.raises(PerturbError, match=says):
+        stages(*chain)
+
+
+@pytest.mark.parametrize(("rounds", "trials"), [(9, 3), (2, 1)])
+def test_more_rounds_than_trials_says_what_to_do(rounds, trials):
+    given = {"nuisance": RANGE, "sampler": "tpe", "rounds": rounds, "trials": trials}
+    with pytest.raises(PerturbError, match=f"Give at most {trials} rounds, or more trials"):
+        stages({**LR, **given})
+
+
+@pytest.mark.parametrize(
+    ("chain", "says"),
+    [
+        ([LR, DEPTH, {**REPEATS, "repeat": [0, 1]}], r"has 0, .* at seeds 0, .*repeat: \[1, 2\]"),
+        # The stage before the one before it chose the learning rate.
+        (
+            [{**LR, "seeds": [3]}, DEPTH, {**REPEATS, "repeat": [3, 4]}],
+            r"has 3, .* at seeds 0, 3, .*repeat: \[1, 2\]",
+        ),
+        (
+            [LR, {**REPEATS, "after": "lr", "repeat": [1, 2]},
+             {"stage": "again", "after": "repeats", "repeat": [2, 5]}],
+            r"stage again: repeat has 2, .* at seeds 0, 1, 2, .*\[3, 4\]",
+        ),
+    ],
+)  # fmt: skip
+def test_repeats_at_a_seed_that_chose_the_point_are_refused(chain, says):
+    with pytest.raises(PerturbError, match=says):
+        check_fresh(stages(*chain), "config, fer.searches.x")
+    check_fresh(stages(LR, DEPTH, REPEATS), "")
+
+
+def test_repeats_are_checked_where_they_are_asked_for(raw_config, root):
+    """Seeds of all chapters make no search fail that nobody asks for."""
+    raw_config |= {"seeds": [1, 2], "chapters": ["digits"]}
+    read_with(raw_config, root)
+    raw_config["chapters"] = ["fer_digits"]
+    with pytest.raises(PerturbError, match=r"fer.searches.digits, stage repeats: repeat has 1, "):
+        read_with(raw_config, root)
+    raw_config["seeds"], raw_config["chapters"] = [0], ["digits"]
+    raw_config["fer"]["searches"]["digits"]["stages"][0]["seeds"] = [2]
+    with pytest.raises(PerturbError, match=r"repeat has 2, "):
+        read_with(raw_config, root)
+
+
+def read_with(raw_config, root):
+    return studies.chapters(Config(raw_config, root / "config" / "schema.yaml"))
 
 
 HUGE = 10**9

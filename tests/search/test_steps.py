@@ -41,6 +41,12 @@ def test_a_later_stage_starts_from_what_an_earlier_one_chose(chain):
     assert all(m.trial.values["lr"] == 1e-3 for m in found["repeats"].measured)
 
 
+def test_nothing_is_repeated_at_a_seed_that_chose_it(tmp_path):
+    made = MadeUp(tmp_path, stages(LR, DEPTH, {**REPEATS, "repeat": [0, 5]}), score, right)
+    with pytest.raises(PerturbError, match=r"fer_x, stage repeats: repeat has 0, .* repeat: \["):
+        made.run()
+
+
 def test_trials_that_stages_share_are_made_once(chain):
     chain.run()
     runs = [path for path in chain.made if path.startswith("runs/")]

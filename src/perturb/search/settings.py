@@ -245,6 +245,7 @@ def _stage(
         seeds=repeat or tuple(given.get("seeds", seeds[:1])),
         sampler_seed=given.get("sampler_seed", 0),
     )
+    _check_ignored(given, stage, where)
     _check(stage, base, _named_by(base, known), where)
     _check_number(stage, known, where)
     return stage
@@ -275,6 +276,10 @@ def placeholders(template: str, where: str) -> set[str]:
 def _parameter(name: str, role: str, spec: Any, where: str) -> Parameter:
     if isinstance(spec, list):
         return Parameter(name, role, values=tuple(plain(value) for value in spec))
+    both = [key for key in ("points", "per_decade") if key in spec]
+    if len(both) > 1 or ("times" in spec and len(spec) > 1):
+        what = "points or per_decade" if len(both) > 1 else "times or a range"
+        raise PerturbError(f"{where}: {name} has either {what}, not both. Leave one out.")
     numbers: dict[str, Any] = {k: plain(value) for k, value in spec.items() if k != "times"}
     times = tuple(float(plain(value)) for value in spec.get("times", ()))
     for end in {"low", "high"} & set(numbers):
@@ -335,13 +340,12 @@ def _check(stage: Stage, base: Stage | None, before: set[str], where: str) -> No
             f"{where}: nothing says what {{{missing[0]}}} of {stage.template} is. Put it under "
             "scientific, nuisance or fixed."
         )
-    ranges = [one for one in stage.parameters if one.is_range]
     if stage.sampler == "grid":
-        for one in ranges:
-            if not (one.points or one.per_decade):
+        for one in stage.parameters if not stage.repeat else ():
+            if one.is_range and not (one.points or one.per_decade):
                 raise PerturbError(f"{where}: a grid of {one.name} needs points or per_decade.")
-    elif stage.repeat or any(one.times for one in stage.parameters):
-        raise PerturbError(f"{where}: `repeat` and `times` go with the sampler grid alone.")
+    elif any(one.times for one in stage.parameters):
+        raise PerturbError(f"{where}: `times` goes with the sampler grid alone.")
     elif stage.trials < 1:
         raise PerturbError(f"{where}: sampler {stage.sampler} needs trials, their number.")
     for one in stage.parameters:
@@ -357,7 +361,75 @@ def _check(stage: Stage, base: Stage | None, before: set[str], where: str) -> No
     if stage.halving and stage.sampler == "tpe":
         raise PerturbError(f"{where}: halving goes with the samplers {', '.join(SAMPLERS[:3])}.")
     if not 1 <= stage.rounds <= max(1, stage.trials):
-        raise PerturbError(f"{where}: {stage.rounds} rounds of {stage.trials} trials.")
+        raise PerturbError(
+            f"{where}: {stage.rounds} rounds of {stage.trials} trials, but each round asks for one "
+            f"trial or more. Give at most {stage.trials} rounds, or more trials."
+        )
+
+
+def _check_ignored(given: Mapping[str, Any], stage: Stage, where: str) -> None:
+    """Raise PerturbError for a key that would change nothing beside the stage's other keys."""
+    grid = stage.sampler == "grid"
+    ignored = {
+        f"a stage with repeat has no {{}}: it trains the points that stage {stage.after} has, at "
+        "the seeds of repeat": ("seeds", "sampler", "trials", "rounds", "sampler_seed", "halving")
+        if stage.repeat
+        else (),
+        "sampler grid has no {}: it tries every combination": ("trials", "rounds", "sampler_seed")
+        if grid
+        else (),
+        f"sampler {stage.sampler} has no {{}}: it asks for all trials at once": ("rounds",)
+        if stage.sampler != "tpe"
+        else (),
+    }
+    for why, keys in ignored.items():
+        for key in keys:
+            if key in given:
+                raise PerturbError(f"{where}: {why.format(key)}. {_instead(key, stage)}")
+    for one in stage.parameters if not stage.repeat else ():
+        for key in ("points", "per_decade"):
+            if not grid and getattr(one, key):
+                raise PerturbError(
+                    f"{where}: {key} of {one.name} is for a grid, and sampler {stage.sampler} "
+                    f"takes points between. Leave {key} out, or set sampler: grid without trials."
+                )
+
+
+def _instead(key: str, stage: Stage) -> str:
+    """Return what to do about a key that has no meaning in a stage."""
+    if key == "trials" and not stage.repeat:
+        return "Leave trials out, or set sampler: sobol."
+    if key in ("rounds", "sampler_seed") and not stage.repeat:
+        return f"Leave {key} out, or set sampler: {'tpe' if key == 'rounds' else 'sobol'}."
+    return f"Leave {key} out."
+
+
+def check_fresh(stages: Sequence[Stage], where: str) -> None:
+    """Raise PerturbError where points are repeated at a seed that helped to choose them.
+
+    `where` is the search. Such a mean would hold the very run that the point was chosen for.
+    """
+    known = {stage.name: stage for stage in stages}
+    for stage in stages:
+        taken: set[int] = set()
+        before = known.get(stage.after)
+        while stage.repeat and before:
+            taken |= set(before.seeds)
+            before = known.get(before.after)
+        if set(stage.repeat) & taken:
+            raise PerturbError(not_fresh(f"{where}, stage {stage.name}", stage, taken))
+
+
+def not_fresh(where: str, stage: Stage, taken: set[int]) -> str:
+    """Say that a stage repeats at seeds that are taken, and which are free."""
+    twice = ", ".join(map(str, sorted(set(stage.repeat) & taken)))
+    listed = ", ".join(map(str, sorted(taken)))
+    free = [seed for seed in range(len(stage.repeat) + len(taken)) if seed not in taken]
+    return (
+        f"{where}: repeat has {twice}, but the stages before it chose their points at seeds "
+        f"{listed}, and the mean would hold the very runs that were chosen. Give fresh seeds, such "
+        f"as repeat: {free[: len(stage.repeat)]}."
+    )
 
 
 def _check_number(stage: Stage, known: Mapping[str, Stage], where: str) -> None:
