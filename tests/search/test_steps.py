@@ -122,8 +122,18 @@ def test_infeasible_trials_are_rows_not_crashes(tmp_path):
     words = {flag.kind: flag.words for flag in flags(stage, step)}
     assert words["infeasible"].startswith("infeasible (diverged, refused): 1 of 2 with lr 0.001")
     assert "cannot be trained" in next(m.note for m in step.measured if m.status == "refused")
-    with pytest.raises(PerturbError, match=r"stage lr: none of its 6 trials .*diverged at step 3"):
+    with pytest.raises(
+        PerturbError, match=r"stage lr: none of its 6 trials .*Diverged at step 3\. R"
+    ):
         MadeUp(tmp_path / "b", stages(given), lambda *a: math.nan, right).run()
+
+
+def test_why_nothing_can_be_chosen_is_said_in_sentences(tmp_path):
+    given = {**LR, "nuisance": {"lr": [1e-3]}, "fixed": {"depth": 2, "epochs": "refused"}}
+    made = MadeUp(tmp_path, stages(given), score, right)
+    says = r"from\. Refused: adamw_lr-1e-3_depth-2_refused cannot be trained\. Change the values"
+    with pytest.raises(PerturbError, match=f"none of its 1 trials can be chosen {says}"):
+        made.run()
 
 
 def planted(tmp_path, given, right, best=1e-3):

@@ -230,7 +230,7 @@ def _stage(
         if parameters:
             raise PerturbError(f"{where}: a stage that repeats has no parameters of its own.")
         parameters = base.of_role(SCIENTIFIC)
-    fixed = {name: plain(value) for name, value in given.get("fixed", {}).items()}
+    fixed = {name: _value(name, one, where) for name, one in given.get("fixed", {}).items()}
     stage = Stage(
         name=given["stage"],
         template=template,
@@ -247,6 +247,11 @@ def _stage(
     )
     _check_ignored(given, stage, where)
     _check(stage, base, _named_by(base, known), where)
+    for one in parameters:
+        if one.times and (text := _text_of(one.name, base, known)):
+            raise PerturbError(
+                f"{where}: `times` of {one.name} multiplies numbers, and it is {text} before."
+            )
     _check_number(stage, known, where)
     return stage
 
@@ -258,6 +263,17 @@ def _named_by(stage: Stage | None, known: Mapping[str, Stage]) -> set[str]:
         found |= {*stage.fixed, *(one.name for one in stage.parameters)}
         stage = known.get(stage.after)
     return found
+
+
+def _text_of(name: str, stage: Stage | None, known: Mapping[str, Stage]) -> str:
+    """Return a value of a name that is no number, of the last stage that gives it; "" for none."""
+    while stage:
+        values = [stage.fixed[name]] if name in stage.fixed else []
+        values += [value for one in stage.parameters if one.name == name for value in one.values]
+        if values or name in {one.name for one in stage.parameters}:
+            return next((str(v) for v in values if not is_number(v)), "")
+        stage = known.get(stage.after)
+    return ""
 
 
 def placeholders(template: str, where: str) -> set[str]:
@@ -275,18 +291,15 @@ def placeholders(template: str, where: str) -> set[str]:
 
 def _parameter(name: str, role: str, spec: Any, where: str) -> Parameter:
     if isinstance(spec, list):
-        return Parameter(name, role, values=tuple(plain(value) for value in spec))
+        return Parameter(name, role, values=tuple(_value(name, one, where) for one in spec))
     both = [key for key in ("points", "per_decade") if key in spec]
     if len(both) > 1 or ("times" in spec and len(spec) > 1):
         what = "points or per_decade" if len(both) > 1 else "times or a range"
         raise PerturbError(f"{where}: {name} has either {what}, not both. Leave one out.")
     numbers: dict[str, Any] = {k: plain(value) for k, value in spec.items() if k != "times"}
-    times = tuple(float(plain(value)) for value in spec.get("times", ()))
+    times = tuple(_number(f"times of {name}", one, where) for one in spec.get("times", ()))
     for end in {"low", "high"} & set(numbers):
-        try:
-            numbers[end] = float(numbers[end])
-        except ValueError:
-            raise PerturbError(f"{where}: {end} of {name} is no number: {numbers[end]}.") from None
+        numbers[end] = _number(f"{end} of {name}", numbers[end], where)
     found = Parameter(name, role, times=times, **numbers)
     if times:
         return found
@@ -307,6 +320,25 @@ def _parameter(name: str, role: str, spec: Any, where: str) -> Parameter:
             f"{where}: per_decade of {name} goes with a logarithmic scale. Give it points."
         )
     return found
+
+
+def _value(name: str, given: Any, where: str) -> Value:
+    """Return a value of a parameter; PerturbError where it is a list, a mapping or nothing."""
+    if not isinstance(given, str | bool | int | float):
+        shown = "null" if given is None else given
+        raise PerturbError(
+            f"{where}: {name} cannot be {shown}. Each of its values is one number, text, true or "
+            "false."
+        )
+    return plain(given)
+
+
+def _number(what: str, given: Any, where: str) -> float:
+    """Return a number, infinity too; PerturbError where it is none."""
+    try:
+        return float("none" if isinstance(given, bool) else plain(given))
+    except (TypeError, ValueError):
+        raise PerturbError(f"{where}: {what} is no number: {given}. Give one.") from None
 
 
 def _halving(given: Mapping[str, Any] | None, where: str) -> Halving | None:
@@ -476,6 +508,17 @@ def plain(value: Any) -> Value:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e6:
         return int(value)
     return value
+
+
+def is_number(value: Value) -> bool:
+    """Whether a value is a number; one that is not finite stands as text (`plain`)."""
+    if isinstance(value, bool):
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def rounded(value: float) -> float:

@@ -371,8 +371,18 @@ def _compare(before: Step, number: int, results: Path) -> Step:
 
 def _nothing_feasible(search: Search, stage: Stage, measured: Sequence[Measured]) -> str:
     """Say why nothing can be chosen."""
-    reasons = dict.fromkeys(f"{one.status} {one.note}".strip() for one in measured)
+    reasons = list(dict.fromkeys(_reason(one) for one in measured))
     return (
         f"{search.chapter}, stage {stage.name}: none of its {len(measured)} trials can be chosen "
-        f"from ({'; '.join(list(reasons)[:3])}). Change the values of its parameters."
+        f"from. {' '.join(map(sentence, reasons[:3]))} Change the values of its parameters."
     )
+
+
+def _reason(one: Measured) -> str:
+    return f"{one.status}: {one.note}" if one.status == "refused" else f"{one.status} {one.note}"
+
+
+def sentence(text: str) -> str:
+    """Return a text with a capital and an end, so that others can stand beside it."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")

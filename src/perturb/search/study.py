@@ -16,7 +16,7 @@ from perturb.config import Config, spelled_out, with_base
 from perturb.errors import PerturbError, did_you_mean
 from perturb.planning.cost import Cost
 from perturb.runs import Run
-from perturb.search import catalogue
+from perturb.search import catalogue, refusals
 from perturb.search.settings import Search, check_fresh, read
 from perturb.search.steps import Naming, first_trials
 from perturb.study import Chapter, Measure, Page, Study
@@ -184,17 +184,17 @@ def _searches(study: Searching, config: Config) -> list[Search]:
         # asks for must not fail by it. `steps` refuses it where it runs all the same.
         if chapter in config.asked or any("seeds" in given for given in entry["stages"]):
             check_fresh(stages, where)
-        found.append(
-            Search(
-                study=study.name,
-                chapter=chapter,
-                title=entry.get("title", f"Settings searched on {entry['dataset']}"),
-                dataset=entry["dataset"],
-                model=entry["model"],
-                stages=stages,
-                scale=entry.get("scale", config.scale),
-            )
+        search = Search(
+            study=study.name,
+            chapter=chapter,
+            title=entry.get("title", f"Settings searched on {entry['dataset']}"),
+            dataset=entry["dataset"],
+            model=entry["model"],
+            stages=stages,
+            scale=entry.get("scale", config.scale),
         )
+        refusals.check(search, naming_of(config, search), chapter in config.asked)
+        found.append(search)
     return found
 
 
