@@ -77,7 +77,10 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Halving:
-    """Successive halving: epochs of each rung but the last, and the share that goes on."""
+    """Successive halving: epochs at which each rung ends, and the share that goes on from it.
+
+    All are below the epochs of a run: what goes on from the last rung is trained to the end.
+    """
 
     epochs: tuple[int, ...]
     keep: float
