@@ -2,10 +2,13 @@
 
 import json
 import math
+import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from perturb.analysis import printers
 from perturb.errors import PerturbError
 from perturb.search import words
 from perturb.search.figures import heat_map, importance, isolation, spread
@@ -39,6 +42,12 @@ def test_a_later_stage_starts_from_what_an_earlier_one_chose(chain):
     repeated = {(m.trial.values["depth"], m.trial.seed) for m in found["repeats"].measured}
     assert repeated == {(d, seed) for d in (1, 2, 4) for seed in (5, 6, 7)}
     assert all(m.trial.values["lr"] == 1e-3 for m in found["repeats"].measured)
+
+
+def test_nothing_is_repeated_at_a_seed_that_chose_it(tmp_path):
+    made = MadeUp(tmp_path, stages(LR, DEPTH, {**REPEATS, "repeat": [0, 5]}), score, right)
+    with pytest.raises(PerturbError, match=r"fer_x, stage repeats: repeat has 0, .* repeat: \["):
+        made.run()
 
 
 def test_trials_that_stages_share_are_made_once(chain):
@@ -116,8 +125,16 @@ def test_infeasible_trials_are_rows_not_crashes(tmp_path):
     words = {flag.kind: flag.words for flag in flags(stage, step)}
     assert words["infeasible"].startswith("infeasible (diverged, refused): 1 of 2 with lr 0.001")
     assert "cannot be trained" in next(m.note for m in step.measured if m.status == "refused")
-    with pytest.raises(PerturbError, match=r"stage lr: none of its 6 trials .*diverged at step 3"):
+    with pytest.raises(PerturbError, match=r"lr: none of its 6 trials .*Diverged at step 3\. R"):
         MadeUp(tmp_path / "b", stages(given), lambda *a: math.nan, right).run()
+
+
+def test_why_nothing_can_be_chosen_is_said_in_sentences(tmp_path):
+    given = {**LR, "nuisance": {"lr": [1e-3]}, "fixed": {"depth": 2, "epochs": "refused"}}
+    made = MadeUp(tmp_path, stages(given), score, right)
+    says = r"from\. Refused: adamw_lr-1e-3_depth-2_refused cannot be trained\. Change the values"
+    with pytest.raises(PerturbError, match=f"none of its 1 trials can be chosen {says}"):
+        made.run()
 
 
 def planted(tmp_path, given, right, best=1e-3):
@@ -348,6 +365,61 @@ def test_what_limits_a_search_stands_in_its_words(tmp_path, monkeypatch):
     for there in ("neighbours", "each other scientific value", "Brackets", "McNemar", "next stage"):
         assert there in table.caption
     assert "in 3 stages" in words.words(settings, {"": table.frame}).what
+
+
+def test_a_stage_that_repeats_says_what_it_trains_again(tmp_path, monkeypatch):
+    """Where nothing is asked there is one point, and no best "of each" and no choice."""
+    again = {"stage": "again", "after": "lr", "repeat": [5, 6]}
+    alone = {"stage": "alone", "after": "again", "fixed": {"depth": 4}}
+    made = MadeUp(tmp_path, stages(LR, again, alone), score, right)
+    settings, inputs = as_chapter(made, made.run(), monkeypatch)
+    found = words.words(settings, {"": main(settings, inputs, made.results).frame})
+    assert found.what == (
+        "m on x, in 3 stages: lr (tunes lr); again (trains again, at seeds 5, 6, the point that "
+        "stage lr chose); alone (one point)."
+    )
+    assert found.findings[1].startswith(
+        "Stage again trained again, at seeds 5, 6, the point that stage lr chose: validation 90."
+    )
+    assert found.findings[2].startswith("Starting from again, stage alone has one point: valid")
+    whole = MadeUp(tmp_path / "whole", stages(LR, DEPTH, REPEATS), score, right)
+    settings, inputs = as_chapter(whole, whole.run(), monkeypatch)
+    found = words.words(settings, {"": main(settings, inputs, whole.results).frame})
+    assert found.what.endswith(
+        "; repeats (trains again, at seeds 5, 6, 7, the point that stage depth found best for each "
+        "depth)."
+    )
+    assert found.findings[2].startswith("Starting from depth, stage repeats chose depth 2: valid")
+
+
+def test_intervals_stand_in_brackets_as_the_caption_says(tmp_path, monkeypatch):
+    made = MadeUp(
+        tmp_path,
+        stages(LR, DEPTH, REPEATS),
+        lambda values, seed, epochs: bowl(1e-3, values, 0.001 * seed * values["depth"] ** 2),
+        right,
+    )
+    settings, inputs = as_chapter(made, made.run(), monkeypatch)
+    monkeypatch.setattr(
+        "perturb.search.parts._provenance", lambda rows, results: pd.DataFrame({"method": []})
+    )
+    table = main(settings, inputs, made.results)
+    intervals = {cell.interval for row in table.rows() for cell in row if cell.interval}
+    assert len(intervals) >= 5, "of validation, test, and differences"
+    assert all(re.fullmatch(r"\[[+−]?\d+\.\d\d, [+−]?\d+\.\d\d\]", one) for one in intervals)
+    assert "Brackets are 95 % t intervals" in table.caption
+    for kind in ("html", "md", "tex"):
+        text = printers.texts(table)[kind]
+        assert all(printers.escape(one) in text or one in text for one in intervals), kind
+        assert "Test, to chosen" in text
+    assert "difference in test accuracy to the point that the stage chose by validation" in (
+        table.caption
+    )
+    # One seed, one point: no interval, no difference, and no word of them.
+    made = MadeUp(tmp_path / "one", stages({**LR, "nuisance": {"lr": [1e-3]}}), score, right)
+    settings, inputs = as_chapter(made, made.run(), monkeypatch)
+    table = main(settings, inputs, made.results)
+    assert "Brackets" not in table.caption and "to chosen" not in table.caption
 
 
 def test_what_decides_is_told_by_thirds_where_each_value_was_tried_once(tmp_path):

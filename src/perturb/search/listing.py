@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,24 +70,62 @@ def by_stage(config: Config, chapter: Chapter) -> dict[str, tuple[Run, ...]]:
     Each stage is taken to choose its first point, halving to train every point to the end, and a
     Bayesian sampler to ask for quasi-random points: so many trials at most.
     """
+    return {
+        name: tuple(Run.of_folder(trial.run) for trial in trials if trial.run)
+        for name, trials in _trials_by_stage(config, chapter).items()
+    }
+
+
+def said(config: Config, chapter: Chapter) -> str:
+    """Return how many runs a chapter has; of a search how many at most, and what of each stage."""
+    search = search_of(chapter)
+    if search is None:
+        return f"{len(chapter.runs)} runs"
+    every = _trials_by_stage(config, chapter)
+    runs = {trial.run for trials in every.values() for trial in trials if trial.run}
+    stages = [_stage_said(stage, every[stage.name]) for stage in search.stages]
+    return (
+        f"at most {len(runs)} runs, {len(chapter.runs)} of them known before any has run "
+        f"({'; '.join(stages)})"
+    )
+
+
+def _stage_said(stage: Stage, trials: Sequence[Trial]) -> str:
+    """Return a stage's runs in words: how many, how many to the end, and what is refused."""
+    refused = [trial.refused for trial in trials if not trial.run]
+    trained = len(trials) - len(refused)
+    text = f"stage {stage.name}: {trained}"
+    if stage.halving:
+        left = -(-trained // len(stage.seeds))
+        for _ in stage.halving.epochs:
+            left = stage.halving.survivors(left)
+        text += f", of which halving trains {left * len(stage.seeds)} to the end"
+    if refused:
+        text += f", and {len(refused)} refused, such as: {refused[0].removesuffix('.')}"
+    return text
+
+
+def _trials_by_stage(config: Config, chapter: Chapter) -> dict[str, tuple[Trial, ...]]:
     search = search_of(chapter)
     if search is None:
         return {}
     naming = naming_of(config, search)
     every: dict[str, tuple[Trial, ...]] = {}
     for stage in search.stages:
-        before = dict(every[stage.after][0].values) if every.get(stage.after) else {}
+        # A refused point is never chosen.
+        base = every.get(stage.after, ())
+        base = tuple(trial for trial in base if trial.run) or base
+        before = dict(base[0].values) if base else {}
         if stage.repeat:
             own = search.stage(stage.after).of_role(SCIENTIFIC)
-            seen = {str([t.values[p.name] for p in own]): t for t in every[stage.after]}
+            seen: dict[str, Trial] = {}
+            for trial in base:
+                seen.setdefault(str([trial.values[one.name] for one in own]), trial)
             found = [dict(trial.values) for trial in seen.values()]
         else:
             found = points(_quasi_random(stage), before)
         every[stage.name] = trials_of(stage, found, before, naming, None)
-    return {
-        name: tuple(Run.of_folder(trial.run) for trial in trials if trial.run)
-        for name, trials in every.items()
-    }
+    return every
 
 
 def _quasi_random(stage: Stage) -> Stage:

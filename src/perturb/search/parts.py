@@ -32,7 +32,7 @@ MAIN = (
     Column("Trials", "text"),
     Column("Validation", unit="%"),
     Column("Test", unit="%"),
-    Column("To chosen", unit="points"),
+    Column("Test, to chosen", unit="points", short="Test,\nto chosen\n(points)"),
     Column("McNemar p"),
 )
 TRIALS = (
@@ -224,7 +224,7 @@ class _Row:
 
 
 def _interval(found: Summary, write: Any = percent) -> str:
-    return "" if found.low is None else f"{write(found.low)} to {write(found.high)}"
+    return "" if found.low is None else f"[{write(found.low)}, {write(found.high)}]"
 
 
 def _rows(stage: Stage, step: Step) -> Iterator[_Row]:
@@ -335,7 +335,12 @@ def _caption(material: Material, rows: Sequence[_Row]) -> str:
         "Test accuracy chooses nothing.",
     ]
     if any(row.validation.low is not None for row in rows):
-        parts.append("Brackets are 95 % t intervals over seeds; differences are paired by seed.")
+        parts.append("Brackets are 95 % t intervals over seeds.")
+    if any(row.difference for row in rows):
+        parts.append(
+            "Test, to chosen: the difference in test accuracy to the point that the stage chose by "
+            "validation, paired by seed; another point may be better on test."
+        )
     if any(row.images for row in rows):
         parts.append(
             "McNemar's exact test counts the test images that one of two runs alone gets right, at "

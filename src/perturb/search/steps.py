@@ -20,7 +20,7 @@ from perturb.errors import PerturbError
 from perturb.files import read_json, write_json
 from perturb.runs import Run, read_record
 from perturb.search.points import Point, ask, points
-from perturb.search.settings import SCIENTIFIC, Search, Stage, Value
+from perturb.search.settings import SCIENTIFIC, Search, Stage, Value, not_fresh
 
 HUGE_LOSS = 10.0  # nats; chance on a thousand classes is 6.9
 # Name of a method, checked, from its text; PerturbError where it cannot be trained.
@@ -145,10 +145,11 @@ def advance(
         results: the folder below which everything that the step before needs lies.
         naming: names a run.
 
-    Raises PerturbError where no trial of a stage can be chosen from.
+    Raises PerturbError where no trial of a stage can be chosen from, and where a stage repeats at a
+    seed that has chosen already.
     """
     if number == 0:
-        return _begin(stage, before, naming)
+        return _begin(search, stage, before, naming)
     assert before is not None
     if number > stage.chosen_step:
         return _compare(before, number, results)
@@ -174,10 +175,13 @@ def advance(
     )
 
 
-def _begin(stage: Stage, after: Step | None, naming: Naming) -> Step:
+def _begin(search: Search, stage: Stage, after: Step | None, naming: Naming) -> Step:
     before = dict(after.chosen.values) if after and after.chosen else {}
     if stage.repeat:
         assert after is not None
+        taken = {one.trial.seed for one in after.measured}
+        if taken & set(stage.repeat):
+            raise PerturbError(not_fresh(f"{search.chapter}, stage {stage.name}", stage, taken))
         every = [dict(best.values) for best in after.best]
         trials = trials_of(stage, every, before, naming, None)
     elif stage.sampler == "tpe":
@@ -276,8 +280,7 @@ def _next(
         return ()
     if stage.halving:
         ranked = rank(stage, measured, until=_until(stage, number - 1))
-        keep = max(1, math.ceil(len(ranked) * stage.halving.keep))
-        every = [dict(best.values) for best in ranked[:keep]]
+        every = [dict(best.values) for best in ranked[: stage.halving.survivors(len(ranked))]]
         return trials_of(stage, every, before.before, naming, _until(stage, number))
     names = [one.name for one in stage.parameters]
     told = [
@@ -368,8 +371,18 @@ def _compare(before: Step, number: int, results: Path) -> Step:
 
 def _nothing_feasible(search: Search, stage: Stage, measured: Sequence[Measured]) -> str:
     """Say why nothing can be chosen."""
-    reasons = dict.fromkeys(f"{one.status} {one.note}".strip() for one in measured)
+    reasons = list(dict.fromkeys(_reason(one) for one in measured))
     return (
         f"{search.chapter}, stage {stage.name}: none of its {len(measured)} trials can be chosen "
-        f"from ({'; '.join(list(reasons)[:3])}). Change the values of its parameters."
+        f"from. {' '.join(map(sentence, reasons[:3]))} Change the values of its parameters."
     )
+
+
+def _reason(one: Measured) -> str:
+    return f"{one.status}: {one.note}" if one.status == "refused" else f"{one.status} {one.note}"
+
+
+def sentence(text: str) -> str:
+    """Return a text with a capital and an end, so that others can stand beside it."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")

@@ -16,8 +16,8 @@ from perturb.config import Config, spelled_out, with_base
 from perturb.errors import PerturbError, did_you_mean
 from perturb.planning.cost import Cost
 from perturb.runs import Run
-from perturb.search import catalogue
-from perturb.search.settings import Search, read
+from perturb.search import catalogue, refusals
+from perturb.search.settings import Search, check_fresh, read
 from perturb.search.steps import Naming, first_trials
 from perturb.study import Chapter, Measure, Page, Study
 from perturb.train.settings import TrainSettings
@@ -179,17 +179,22 @@ def _searches(study: Searching, config: Config) -> list[Search]:
     for name, entry in study._entries(config).items():
         where = f"config, {study.name}.searches.{name}"
         chapter = f"{study.name}_{name}"
-        found.append(
-            Search(
-                study=study.name,
-                chapter=chapter,
-                title=entry.get("title", f"Settings searched on {entry['dataset']}"),
-                dataset=entry["dataset"],
-                model=entry["model"],
-                stages=read(entry["stages"], config.values["seeds"], where),
-                scale=entry.get("scale", config.scale),
-            )
+        stages = read(entry["stages"], config.values["seeds"], where)
+        # The seed that a stage has by default is the first of all chapters': a search that nobody
+        # asks for must not fail by it. `steps` refuses it where it runs all the same.
+        if chapter in config.asked or any("seeds" in given for given in entry["stages"]):
+            check_fresh(stages, where)
+        search = Search(
+            study=study.name,
+            chapter=chapter,
+            title=entry.get("title", f"Settings searched on {entry['dataset']}"),
+            dataset=entry["dataset"],
+            model=entry["model"],
+            stages=stages,
+            scale=entry.get("scale", config.scale),
         )
+        refusals.check(search, naming_of(config, search), chapter in config.asked)
+        found.append(search)
     return found
 
 

@@ -45,16 +45,30 @@ def _asked(stage: Stage) -> str:
     scientific = ", ".join(one.name for one in stage.of_role(SCIENTIFIC))
     nuisance = ", ".join(one.name for one in stage.parameters if one.role != SCIENTIFIC)
     if stage.repeat:
-        return f"{stage.name} (the best of each {scientific or 'point'} at fresh seeds)"
+        return f"{stage.name} (trains {_again(stage)})"
     parts = [f"asks {scientific}" if scientific else "", f"tunes {nuisance}" if nuisance else ""]
     return f"{stage.name} ({', '.join(filter(None, parts)) or 'one point'})"
 
 
+def _again(stage: Stage) -> str:
+    """Return which points a stage that repeats trains, and at which seeds."""
+    scientific = " and ".join(one.name for one in stage.of_role(SCIENTIFIC))
+    chose = f"found best for each {scientific}" if scientific else "chose"
+    seeds = ", ".join(map(str, stage.repeat))
+    return f"again, at seeds {seeds}, the point that stage {stage.after} {chose}"
+
+
 def _found(stage: Stage, row: pd.Series) -> str:
     values = json.loads(row["values"])
-    own = ", ".join(f"{one.name} {values[one.name]}" for one in stage.parameters) or "its point"
+    own = ", ".join(f"{one.name} {values[one.name]}" for one in stage.parameters)
     start = f"Starting from {stage.after}, stage" if stage.after else "Stage"
+    if own:
+        says = f"{start} {stage.name} chose {own}"
+    elif stage.repeat:
+        says = f"Stage {stage.name} trained {_again(stage)}"
+    else:
+        says = f"{start} {stage.name} has one point"
     return (
-        f"{start} {stage.name} chose {own}: validation {100 * row['validation_accuracy_mean']:.2f} "
-        f"%, test {100 * row['test_accuracy_mean']:.2f} %."
+        f"{says}: validation {100 * row['validation_accuracy_mean']:.2f} %, "
+        f"test {100 * row['test_accuracy_mean']:.2f} %."
     )
