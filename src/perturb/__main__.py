@@ -23,6 +23,7 @@ from perturb.errors import PerturbError
 from perturb.methods import Schedule
 from perturb.models import registry as models
 from perturb.planning.here import check_here
+from perturb.search.listing import said
 
 _SHAPES = {
     "cos": "anneals from beta_max to beta_min by a cosine",
@@ -66,7 +67,7 @@ def check(root: Path, files: Sequence[Path]) -> str:
     results = Path(config.values.get("pathvars", {}).get("results", "results"))
     preflight.check(config, results)
     lines = [
-        f"{chapter.name}: {len(chapter.runs)} runs, {len(chapter.landscape_runs)} landscapes"
+        f"{chapter.name}: {said(config, chapter)}, {len(chapter.landscape_runs)} landscapes"
         for chapter in studies.asked(config)
     ]
     notes = [f"{text}." for text in preflight.remarks(config)] + _refused_here(config)
