@@ -131,7 +131,7 @@ def test_of_one_seed_no_interval_or_spread_is_spoken(study, monkeypatch):
     said = study(mine={"methods": ["sgd", "pugd"], "seeds": [0]}).make().report(monkeypatch)
     for word in ("t interval", "standard deviation", "seeds)", "Detectable:", "mean over seeds"):
         assert word not in said, word
-    assert "(1 seed)" in said and "Fewer than 3 seeds finished, so no verdict" in said
+    assert "(1 seed)" in said and "Fewer than 3 seeds to compare, so no verdict: pugd_5." in said
 
 
 def test_one_method_is_compared_with_nothing(study, monkeypatch):

@@ -61,6 +61,8 @@ def rows(table: ComparisonTable) -> list[DisplayRow]:
     return [_row(table, row) for row in table.frame.to_dict("records")]
 
 
+_WHOLE = 100.0  # percent, and so the largest difference of two percentages in points
+
 # A protocol as a sentence has it.
 PROTOCOLS = {
     "from400": "every train image trained on, the test split also as validation",
@@ -103,7 +105,7 @@ def caption(table: ComparisonTable) -> str:
             f"Detectable: the difference that a test on as many seeds finds at {100 * LEVEL:.0f} "
             f"%, uncorrected, with power {POWER}."
         )
-    if f"{plan.difference}_seeds_and_images_ci95_low" in table.frame:
+    if any(row.images_interval for row in rows(table)):
         parts.append(
             "Over seeds and images: the 95 % interval of the difference for other seeds and for "
             "other test images, too."
@@ -168,7 +170,7 @@ def _verdicts(table: ComparisonTable) -> str:
     """Say what the verdicts follow from: the family, the corrections, the margin."""
     family = next((text for text in table.frame["family"] if text), "")
     if not family:
-        return f"No verdict: no comparison has {FEW_SEEDS} seeds."
+        return f"No verdict: no comparison has {FEW_SEEDS} seeds and a difference that varies."
     return (
         f"Verdicts at {100 * LEVEL:.0f} % after Holm's correction over the family of this table "
         f"({family}; either kind corrected on its own): better or worse by the t test, equivalent "
@@ -223,6 +225,16 @@ def shown(measure: Measure, value: float | None) -> str:
     return f"{measure.factor * value:.{measure.digits}f}".replace("-", "−")
 
 
+def detectable_shown(measure: Measure, value: float | None) -> str:
+    """Write a detectable difference; `>100` where no difference of percentages is so large."""
+    return ">100" if exceeds(measure, value) else shown(measure, value)
+
+
+def exceeds(measure: Measure, value: float | None) -> bool:
+    """Return whether a difference is larger than any two percentages can have."""
+    return measure.unit == "%" and known(value) and measure.factor * value > _WHOLE
+
+
 def shown_difference(measure: Measure, value: float | None) -> str:
     """Write a difference of a measure in its shown unit, with its sign."""
     if not known(value):
@@ -266,7 +278,7 @@ def _row(table: ComparisonTable, row: Mapping[str, Any]) -> DisplayRow:
         without_copies=shown(measure, row.get(f"{plan.last}_without_duplicates_mean")),
         images_interval=f"[{of_images[0]}, {of_images[1]}]" if of_images[0] else "",
         p_holm=p_text(row["p_value_holm"]),
-        detectable=shown(measure, row["minimum_detectable_difference"]),
+        detectable=detectable_shown(measure, row["minimum_detectable_difference"]),
         gradients=f"{relative:.2f}" if known(relative) else "",
         also=tuple(f"{v:.3g}".replace("-", "−") if known(v) else "" for v in others),
         trigger=row.get("trigger_epoch", ""),

@@ -215,7 +215,10 @@ def _undecided(table: ComparisonTable, rows: Sequence[display.DisplayRow]) -> st
     """Name the methods that no test decides; of many, those furthest from their reference."""
     means = table.frame.set_index("method")[f"{table.plan.difference}_mean"].abs()
     named = sorted(rows, key=lambda row: -means[row.method])[:_NAMED]
-    said = [f"{row.method} ({row.difference} {row.difference_interval})" for row in named]
+    said = [
+        f"{row.method} ({' '.join(filter(None, (row.difference, row.difference_interval)))})"
+        for row in named
+    ]
     rest = len(rows) - len(named)
     return (
         f"{count(len(rows), 'method')} cannot, after the correction, be told from the reference, "
@@ -225,12 +228,13 @@ def _undecided(table: ComparisonTable, rows: Sequence[display.DisplayRow]) -> st
 
 
 def _resolution(table: ComparisonTable) -> list[str]:
-    measure = table.plan.measure
-    detectable = table.frame["minimum_detectable_difference"].dropna()
-    if detectable.empty:
+    measure, column = table.plan.measure, "minimum_detectable_difference"
+    tested = table.frame.loc[table.frame["p_value_holm"].notna(), column].dropna()
+    detectable = [value for value in tested if not display.exceeds(measure, value)]
+    if not detectable:
         return []
     points = _points(table)
-    least, most = (display.shown(measure, end) for end in (detectable.min(), detectable.max()))
+    least, most = (display.shown(measure, end) for end in (min(detectable), max(detectable)))
     differences = f"{least}{points}" if least == most else f"{least} to {most}{points}, by method,"
     return [
         f"A true difference of {differences} is found on these seeds with power {POWER:g}, before "
