@@ -157,7 +157,8 @@ def test_smoke_and_partial_cannot_be_taken_for_the_study(tmp_path):
     paths = write_study(tmp_path, plan, **change)
     table = tables.build(plan, runs.collect(paths))
     assert set(table.frame["scale"]) == {"smoke"}
-    assert set(table.frame["data"]) == {"partial (1,117 of 50,000)"}
+    said = "partial (1,117 of 50,000 train images, 200 of 10,000 test images)"
+    assert set(table.frame["data"]) == {said}
     assert table.warnings[0].startswith("SMOKE RUN")
     assert "1,117 of 50,000" in table.warnings[1]
     for text in (printed(table, form) for form in ("markdown", "latex", "html")):
@@ -306,6 +307,24 @@ def test_verdicts_follow_the_corrected_p_values(tmp_path):
     verdicts = wide.frame.set_index("method")["verdict"]
     assert verdicts["sam_0.05_30"] == "equivalent"
     assert verdicts["ugd_30"] == "better within margin"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (2.3, "2.30"),
+        (0.91, "0.910"),
+        (0.75, "0.750"),
+        (9.999, "10.0"),
+        (-0.0012, "−0.00120"),
+        (1234.5, "1234"),
+        (1.2e9, "1.20e+09"),
+        (0.0, "0"),
+        (math.nan, ""),
+    ],
+)
+def test_significant_digits_are_kept(number, said):
+    assert display.significant(number) == said
 
 
 @pytest.mark.parametrize(
