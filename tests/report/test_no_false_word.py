@@ -237,6 +237,10 @@ def test_the_base_optimiser_and_its_settings_are_named(study, monkeypatch):
     assert "The gradient itself, taken by AdamW." in said
     assert "Training: base optimiser AdamW, learning rate 0.1, batch size 100, " in said
     assert "momentum" not in said
+    both = {"methods": ["sgd", "sam_0.05"]}
+    ranked = study(mine=both, other=both).make(specification={"base": "adamw"}).report(monkeypatch)
+    assert ranked.count("The gradient itself, taken by AdamW.") == 3, "two tables and the ranking"
+    assert "Plain SGD" not in ranked
 
 
 def test_a_row_of_another_reference_is_asked_about_by_itself(study, monkeypatch):
