@@ -233,7 +233,7 @@ def _spread(value: float, spread: float) -> tuple[str, str]:
     """
     if math.isnan(value) or math.isnan(spread) or not math.isfinite(value):
         return significant(value), ""
-    if spread < 1e-4 * abs(value):
+    if spread <= 1e-4 * abs(value):
         return significant(value, 4), ""
     digits = max(1 - math.floor(math.log10(spread)), 0)
     if digits > 6 or abs(value) >= 1e6:
