@@ -337,9 +337,9 @@ def test_significant_digits_are_kept(number, said):
 )
 def test_a_small_test_split_is_told_in_points(tmp_path, number, said):
     images = {"train": 32, "validation": 0, "test": number}
-    assert (
-        said in small_table(tmp_path, {"pugd_30": (0.9,), "sgd_30": (0.9,)}, images=images).warnings
-    )
+    table = small_table(tmp_path, {"pugd_30": (0.9,), "sgd_30": (0.9,)}, images=images)
+    assert said in table.warnings
+    assert f", {number} test image{'s' * (number > 1)}. " in words.what_was_run(table)
 
 
 def test_the_reference_is_not_said_to_lack_a_verdict(tmp_path):

@@ -78,7 +78,8 @@ def what_was_run(table: ComparisonTable) -> str:
     protocol = f", {display.PROTOCOLS[plan.protocol]}" if plan.protocol else ""
     smoke = "Smoke run, not a result. " if "smoke" in _values(table, "scale") else ""
     images = {int(number) for number in pd.to_numeric(frame["test_images"], "coerce").dropna()}
-    tested = f", {listing(f'{number:,}' for number in sorted(images))} test images" * bool(images)
+    noun = "test image" if images == {1} else "test images"
+    tested = f", {listing(f'{number:,}' for number in sorted(images))} {noun}" * bool(images)
     devices = listing(_values(table, "device"))
     of_all = f"all {total}" if done == total else f"{done} of {total}"
     finished = f"{of_all} run{'' if total == 1 else 's'}{f', on {devices}' if devices else ''}"
