@@ -38,3 +38,14 @@ def test_timing_says_when():
     assert "3 times their mean distance over epochs 0 to 9, checked every 3 epochs" in delta
     assert "SAM (Foret et al. 2021" in explain("sam_0.05_400").text
     assert "Rho 0.05." in explain("sam_0.05_400").text
+
+
+def test_the_base_optimiser_is_named_where_it_is_not_sgd():
+    assert explain("sgd_2").text.startswith("Plain SGD: the gradient itself.")
+    assert explain("sgd_2", "AdamW").text.startswith("The gradient itself, taken by AdamW.")
+    assert "Its steps are taken by AdamW." in explain("sam_0.05_2", "AdamW").text
+    assert "Plain AdamW first, PUGD from" in explain("pugdt_1_2", "AdamW").text
+    for name in names._EXAMPLES:
+        for base in ("AdamW", ""):
+            found = explain(name, base)
+            assert "SGD" not in found.text.replace("PUGD", "") or "GSAM" in found.text, found.text

@@ -1,5 +1,6 @@
 import itertools
 import json
+import math
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from statsmodels.stats.power import TTestPower
 from perturb.analysis import display, printers, runs, tables
 from perturb.code import hash_text
 from perturb.errors import PerturbError
+from perturb.report import words
 from perturb.study import Measure
 
 from . import forms
@@ -145,7 +147,7 @@ def test_what_is_mixed_is_named_in_the_row_and_a_warning(tmp_path, change, named
     table = tables.build(plan, runs.collect(paths))
     assert named in row_of(table, "sam_0.05_30")["mixed"]
     assert row_of(table, "sgd_30")["mixed"] == ""
-    assert any("column mixed" in text and "sam_0.05_30" in text for text in table.warnings)
+    assert any("more than the method" in text and "sam_0.05_30" in text for text in table.warnings)
 
 
 def test_smoke_and_partial_cannot_be_taken_for_the_study(tmp_path):
@@ -155,7 +157,8 @@ def test_smoke_and_partial_cannot_be_taken_for_the_study(tmp_path):
     paths = write_study(tmp_path, plan, **change)
     table = tables.build(plan, runs.collect(paths))
     assert set(table.frame["scale"]) == {"smoke"}
-    assert set(table.frame["data"]) == {"partial (1,117 of 50,000)"}
+    said = "partial (1,117 of 50,000 train images, 200 of 10,000 test images)"
+    assert set(table.frame["data"]) == {said}
     assert table.warnings[0].startswith("SMOKE RUN")
     assert "1,117 of 50,000" in table.warnings[1]
     for text in (printed(table, form) for form in ("markdown", "latex", "html")):
@@ -273,6 +276,7 @@ def test_verdicts_follow_the_corrected_p_values(tmp_path):
         "asam_0.5_30": moved(-0.002, small),
         "gsam_0.05_0.01_30": moved(0.1, small)[:2],
         "sgd_60": moved(0.1, (0.0,) * 5),
+        "aesam_0.05_30": tuple(reference),
     }
     expected = {
         "sgd_30": "worse",
@@ -283,6 +287,7 @@ def test_verdicts_follow_the_corrected_p_values(tmp_path):
         "asam_0.5_30": "worse within margin",
         "gsam_0.05_0.01_30": "too few seeds",
         "sgd_60": "not tested",
+        "aesam_0.05_30": "not tested",
         "looksam_0.05_30": "not tested",
     }
     plan = small_plan(tuple(expected), seeds=seeds)
@@ -302,6 +307,74 @@ def test_verdicts_follow_the_corrected_p_values(tmp_path):
     verdicts = wide.frame.set_index("method")["verdict"]
     assert verdicts["sam_0.05_30"] == "equivalent"
     assert verdicts["ugd_30"] == "better within margin"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (2.3, "2.30"),
+        (0.91, "0.910"),
+        (0.75, "0.750"),
+        (9.999, "10.0"),
+        (-0.0012, "−0.00120"),
+        (1234.5, "1234"),
+        (1.2e9, "1.20e+09"),
+        (0.0, "0"),
+        (math.nan, ""),
+    ],
+)
+def test_significant_digits_are_kept(number, said):
+    assert display.significant(number) == said
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (1, "A test split of 1 image: it is 100 points of the accuracy."),
+        (8, "A test split of 8 images: one of them is 12.5 points of the accuracy."),
+        (50, "A test split of 50 images: one of them is 2 points of the accuracy."),
+    ],
+)
+def test_a_small_test_split_is_told_in_points(tmp_path, number, said):
+    images = {"train": 32, "validation": 0, "test": number}
+    table = small_table(tmp_path, {"pugd_30": (0.9,), "sgd_30": (0.9,)}, images=images)
+    assert said in table.warnings
+    assert f", {number} test image{'s' * (number > 1)}. " in words.what_was_run(table)
+
+
+def test_the_reference_is_not_said_to_lack_a_verdict(tmp_path):
+    values = {"pugd_30": (0.9, 0.91), "sgd_30": (0.92, 0.9, 0.93), "sam_0.05_30": (0.9, 0.9, 0.95)}
+    said = next(text for text in small_table(tmp_path, values).warnings if "no verdict" in text)
+    assert said == "Fewer than 3 seeds to compare, so no verdict: sgd_30, sam_0.05_30."
+
+
+def test_no_detectable_difference_of_accuracies_exceeds_100_points(tmp_path):
+    values = {"pugd_30": (0.1, 0.95), "sgd_30": (0.9, 0.1), "sam_0.05_30": (0.5, 0.3)}
+    table = small_table(tmp_path, values, small_plan(tuple(values), seeds=(0, 1)))
+    assert table.frame["minimum_detectable_difference"].max() > 1
+    assert {row.detectable for row in display.rows(table)} == {"", ">100"}
+    assert not any("A true difference" in text for text in words.findings(table))
+
+
+def test_a_caption_explains_no_column_that_is_not_there(tmp_path):
+    """The CSV always has the columns; the table shows those that hold a number."""
+    plan = small_plan(("sgd_30", "pugd_30"), seeds=(0,))
+    table = small_table(tmp_path, {"sgd_30": (0.9,), "pugd_30": (0.91,)}, plan)
+    stem = f"{table.plan.difference}_seeds_and_images_ci95"
+    empty = {f"{stem}_{end}": math.nan for end in ("low", "high")}
+    table = tables.ComparisonTable(table.plan, table.frame.assign(**empty))
+    heads = {column.head for column in display.table_of(table).columns}
+    for head in ("Over seeds and images", "Without duplicates", "Trigger", "Published"):
+        assert (f"{head}:" in display.caption(table)) == (head in heads), head
+
+
+def test_equal_at_every_seed_is_said_to_be_not_tested(tmp_path):
+    same = (0.9, 0.91, 0.92)
+    table = small_table(tmp_path, dict.fromkeys(("sgd_30", "pugd_30", "sam_0.05_30"), same))
+    assert set(table.frame["verdict"]) == {"not tested", "reference"}
+    said = " ".join(words.findings(table))
+    assert "No method could be tested against the reference." in said and "(0.00 )" not in said
+    assert "a difference that varies" in display.caption(table)
 
 
 def table_runs(folder):

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from perturb.data import load, prepare
+from perturb.data.remarks import of_manifest
 from perturb.errors import PerturbError
 
 
@@ -94,3 +95,17 @@ def test_too_few_images_are_refused(tmp_path):
         write_images(tmp_path / "set" / name, 1)
     with pytest.raises(PerturbError, match="too few"):
         prepared(tmp_path / "set", tmp_path)
+
+
+def test_a_test_split_that_was_drawn_is_said_to_be(tmp_path):
+    said = "the test split is a random fifth of each class, drawn by perturb"
+    for folders, drawn in ((("",), True), (("train/", "test/"), False)):
+        folder = tmp_path / f"set{len(folders)}"
+        for number, place in enumerate(folders):
+            for name in "ab":
+                write_images(folder / f"{place}{name}", 10, seed=number)
+        manifest = prepared(folder, tmp_path).manifest
+        found = [text for text in of_manifest(manifest) if text.startswith(said)]
+        assert len(found) == drawn
+        assert all("one person or one scene may stand on both sides" in text for text in found)
+    assert not of_manifest({"source": {"kind": "scikit-learn load_digits", "files": {"d": ""}}})

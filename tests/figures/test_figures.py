@@ -131,6 +131,18 @@ def test_one_test_batch_has_no_variance_and_says_so(tmp_path):
         )
 
 
+def test_all_figures_are_drawn_where_every_loss_is_0(tmp_path):
+    """As of one train image learned by heart: there is nothing to draw on a logarithmic axis."""
+    plan = only(make_plan(seeds=(0,)), ("sgd_30", "sgd_60", "pugd_30", "pugdr_isin_2_0.01_30"))
+    material = gather(plan, write_study(tmp_path, plan))
+    losses = [name for name in material.curves if "_loss" in name]
+    material.curves[losses] = 0.0
+    for name in figures(plan):
+        figure = draw(name, material)
+        with style.style():
+            FigureCanvasAgg(figure).draw()
+
+
 @pytest.mark.parametrize("kind", ["pdf", "png"])
 def test_the_same_figure_is_the_same_bytes(material, tmp_path, kind):
     for part in ("a", "b"):

@@ -277,3 +277,17 @@ def test_the_same_figure_is_the_same_bytes(tmp_path, name, kind):
 def test_an_unknown_figure_is_one_message():
     with pytest.raises(PerturbError, match="Did you mean 'landscape_cuts'"):
         landscape.draw("landscape_cut", make_material(1))
+
+
+@pytest.mark.parametrize("name", list(LANDSCAPES))
+def test_a_landscape_without_any_loss_is_drawn(name):
+    """As of one train image learned by heart: 0 has no logarithm."""
+    found = make_material(2)
+    planes = [plane for by_seed in found.planes.values() for plane in by_seed.values()]
+    for plane in [*planes, *found.trajectories.values()]:
+        plane.loss[:] = 0.0
+    for plane in found.trajectories.values():
+        plane.trajectory.true_loss[:] = plane.trajectory.projected_loss[:] = 0.0
+    figure = landscape.draw(name, material(planes, found.trajectories.values(), METHODS[0]))
+    with style.style():
+        FigureCanvasAgg(figure).draw()

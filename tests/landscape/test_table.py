@@ -151,9 +151,17 @@ def test_marks_and_mixtures_are_said_first():
         (-1234.5, 99.0, "−1234 ± 99"),
         (5.0, 0.0, "5.000"),
         (5.0, math.nan, "5.00"),
+        (0.0, 0.0, "0"),
         (math.nan, 1.0, ""),
         (1e-9, 1e-10, "1.00e−09 ± 1.0e−10"),
     ],
 )
 def test_a_value_and_its_spread_are_rounded_together(value, spread, text):
     assert " ".join(filter(None, table._spread(value, spread))) == text
+
+
+def test_the_images_are_said_to_be_of_the_train_split(frame):
+    text = printed(frame)
+    assert "Train loss" in text and "Train accuracy (%)" in text
+    assert "Train images: " in text and "Train images for curvature and sharpness: 300." in text
+    assert "Train images: 300." in printed(frame, of=table.sharpness)

@@ -32,11 +32,11 @@ class Study:
         self.config = Config(raw_config, root / "config" / "schema.yaml")
         self.chapters = studies.asked(self.config)
 
-    def make(self, diverged=(), missing=()):
-        """Write every run and make the tables, as the rules do."""
+    def make(self, diverged=(), missing=(), **changed):
+        """Write every run and make the tables, as the rules do; `changed` of each record."""
         for run in [run for chapter in self.chapters for run in chapter.runs]:
             if str(run) not in missing:
-                changes = {"dataset": run.dataset, "model": run.model}
+                changes = {"dataset": run.dataset, "model": run.model} | changed
                 write_run(
                     self.folder, run.method, run.seed, diverged=str(run) in diverged, **changes
                 )
@@ -92,6 +92,7 @@ def test_at_equal_cost_is_said_where_it_is(study, monkeypatch):
 
 def test_nothing_is_said_of_what_was_not_run(study, monkeypatch):
     said = study(mine={"methods": ["pugd", "sam_0.05"]}).make().report(monkeypatch)
+    said = said.replace("base optimiser SGD", "")  # which took the steps
     assert "SGD" not in said and "sgd" not in said
     assert "for pugd_5: mean over seeds" in said
 
@@ -131,7 +132,7 @@ def test_of_one_seed_no_interval_or_spread_is_spoken(study, monkeypatch):
     said = study(mine={"methods": ["sgd", "pugd"], "seeds": [0]}).make().report(monkeypatch)
     for word in ("t interval", "standard deviation", "seeds)", "Detectable:", "mean over seeds"):
         assert word not in said, word
-    assert "(1 seed)" in said and "Fewer than 3 seeds finished, so no verdict" in said
+    assert "(1 seed)" in said and "Fewer than 3 seeds to compare, so no verdict: pugd_5." in said
 
 
 def test_one_method_is_compared_with_nothing(study, monkeypatch):
@@ -188,13 +189,12 @@ def test_where_no_common_method_finished_the_ranking_says_so(study, monkeypatch)
 def test_a_ranking_tells_ties_and_calls_methods_by_their_names(study, monkeypatch):
     both = {"methods": ["sgd", "pugd"]}
     said = study(mine=both, other=both).make().report(monkeypatch)
-    assert "pugd_5 and sgd_5 share the best mean rank, 1.50 of 2." in said
+    assert "pugd_5 and sgd_5 share the best mean rank: 1.50 among 2 methods." in said
     assert "_100" not in said and "in percent of the reference" not in said
     twice = {**both, "epochs": 10}
     said = study(mine=both, other=twice).make().report(monkeypatch)
-    assert (
-        "pugd_100 and sgd_100 share the best mean rank, 1.50 of 2. Names give every epoch" in said
-    )
+    explained = said.index("one that ends in _100 trains for as many epochs as the reference")
+    assert explained < said.index("pugd_100 and sgd_100 share the best mean rank: 1.50 among 2")
 
 
 def test_two_models_are_told_apart(study, monkeypatch):
@@ -228,3 +228,50 @@ def test_an_edited_number_reaches_neither_report_nor_section(study, monkeypatch,
         with pytest.raises(PerturbError, match=rf"mine\.{ending}: edited by hand or damaged"):
             render(made.chapters, made.folder)
     assert reading.read_text  # as rules read it
+
+
+def test_the_base_optimiser_and_its_settings_are_named(study, monkeypatch):
+    made = study(mine={"methods": ["sgd", "sam_0.05"]})
+    said = made.make(specification={"base": "adamw"}).report(monkeypatch)
+    assert "Plain SGD" not in said and "SGD" not in said
+    assert "The gradient itself, taken by AdamW." in said
+    assert "Training: base optimiser AdamW, learning rate 0.1, batch size 100, " in said
+    assert "momentum" not in said
+    both = {"methods": ["sgd", "sam_0.05"]}
+    ranked = study(mine=both, other=both).make(specification={"base": "adamw"}).report(monkeypatch)
+    assert ranked.count("The gradient itself, taken by AdamW.") == 3, "two tables and the ranking"
+    assert "Plain SGD" not in ranked
+
+
+def test_a_row_of_another_reference_is_asked_about_by_itself(study, monkeypatch):
+    methods = ["sgd", "sgd_10", "pugd", {"method": "asam_0.5", "reference": "pugd"}]
+    said = study(mine={"methods": methods}).make().report(monkeypatch)
+    assert "Which of 2 methods end at a higher test accuracy than sgd_5?" in said
+    assert "Does asam_0.5_5 end at a higher test accuracy than pugd_5?" in said
+    assert "data and settings, but for the epochs that their names give" in said
+    alone = study(mine={"methods": ["sgd", "pugd"]}).make().report(monkeypatch)
+    assert "data and settings." in alone
+
+
+def test_of_one_seed_no_single_seeds_are_spoken_of(study):
+    for seeds, several in (([0], False), ([0, 1, 2], True)):
+        chapter = study(mine={"methods": ["sgd", "pugd"], "seeds": seeds}).chapters[0]
+        captions = " ".join(part.caption for part in chapter.figures)
+        assert ("single seeds" in captions) == several
+
+
+def test_the_title_of_a_study_stands_over_its_own_methods_only(raw_config, root):
+    schema = root / "config" / "schema.yaml"
+    raw_config["chapters"] = ["cifar10"]
+    title = raw_config["rts"]["title"]
+    assert studies.title(Config(raw_config, schema)) == title
+    entry = {"dataset": "digits", "model": "mlp", "epochs": 2, "methods": ["sgd", "pugd"]}
+    raw_config["rts"]["datasets"]["one"] = entry
+    own = raw_config | {"chapters": ["one"]}
+    assert studies.title(Config(own, schema)) == "Methods compared on digits"
+    raw_config["rts"]["datasets"]["cifar10"]["methods"] = ["sgd_30", "pugd_30"]
+    for key in ("reference", "sgd", "sgd_double", "landscape"):
+        raw_config["rts"]["datasets"]["cifar10"].pop(key, None)
+    assert studies.title(Config(raw_config, schema)) == "Methods compared on cifar10"
+    entry["title"] = "Mine"
+    assert studies.title(Config(own, schema)) == "Mine"

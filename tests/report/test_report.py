@@ -188,6 +188,17 @@ def test_what_no_test_decides_is_named_with_its_difference(table):
     assert said.startswith(f"{len(undecided)} methods cannot, after the correction, be told")
 
 
+def test_what_no_test_decides_is_named_with_a_reference_of_its_own(table):
+    frame = table.frame
+    undecided = frame[frame["verdict"] == "not distinguishable"]
+    furthest = undecided.loc[undecided["difference_to_pugd_30_mean"].abs().idxmax(), "method"]
+    said = next(text for text in words.findings(table) if "be told from" in text)
+    assert "told from the reference" in said and "to pugd_30)" not in said
+    frame.loc[frame["method"] == furthest, "reference"] = "sgd_30"
+    said = next(text for text in words.findings(table) if "be told from" in text)
+    assert "told from their reference" in said and said.count(" to sgd_30)") == 1
+
+
 def test_significant_differences_are_named(table):
     frame = table.frame
     frame.loc[frame["method"] == "ugd_30", "verdict"] = "better"
@@ -242,6 +253,12 @@ def test_the_section_names_tables_and_figures_relative_to_itself(chapter, result
     assert r"\ref{tab:digits}" in text
     assert r"\label{tab:digits}" in (results / "tables/digits.tex").read_text()
     assert str(results) not in text
+
+
+def test_the_section_heads_a_chapter_by_its_title_too(chapter, results):
+    text = section.render([replace(chapter, title="Mine: 50 %")], results)
+    assert r"\subsection{Mine: 50 \%}" in text and r"\emph{digits, cnn.}" in text
+    assert r"\subsection{digits, cnn}" in section.render([chapter], results)
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")

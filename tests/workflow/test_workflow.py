@@ -294,3 +294,24 @@ def test_the_graphs_are_drawn(checkout, graph):
     done = checkout.snakemake(graph, "--", "results/tables/digits.csv")
     assert done.returncode == 0
     assert done.stdout.lstrip().startswith("digraph")
+
+
+@pytest.mark.parametrize("target", [(), ("verify",), ("artefact",), ("plan",)])
+def test_braces_in_a_users_texts_are_no_wildcards(make_checkout, target):
+    """In titles, labels, notes, the name of the configuration's file, and after --config."""
+    digits = {
+        "model": "mlp",
+        "epochs": 1,
+        "title": "{chapter} of {x}",
+        "published_by": "{someone}",
+        "methods": ["sgd", {"method": "pugd", "label": "{r}", "note": "{n}", "published": 0.5}],
+    }
+    values = {"seeds": [0], "chapters": ["mine"], "title": "{x} y"}
+    values["rts"] = {"datasets": {"mine": {"dataset": "digits", **digits}}}
+    checkout = make_checkout(values=values)
+    (checkout.path / "test.yaml").rename(checkout.path / "{y}.yaml")
+    checkout.configfiles[:] = ["{y}.yaml"]
+    done = checkout.snakemake(
+        "-n", "--config", "title={z} {dataset}", *(["--", *target] * bool(target))
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

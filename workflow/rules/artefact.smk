@@ -12,8 +12,11 @@ rule artefact:
         "../../envs/perturb.yaml"
     params:
         results=lambda wildcards, input: os.path.dirname(input[0]),
-        given=GIVEN,
-        root=str(ROOT),
-        configfiles=[os.path.relpath(path) for path in workflow.overwrite_configfiles],
+        # Functions: a name of a file, or a value after --config, may hold braces.
+        given=lambda wildcards: GIVEN,
+        root=lambda wildcards: str(ROOT),
+        configfiles=lambda wildcards: [
+            os.path.relpath(path) for path in workflow.overwrite_configfiles
+        ],
     script:
         "../scripts/artefact.py"

@@ -9,7 +9,10 @@ rule plan:
     params:
         results=str(RESULTS),
         benchmarks=workflow.pathvars.apply("<benchmarks>"),
-        root=str(ROOT),
-        configfiles=[os.path.relpath(path) for path in workflow.overwrite_configfiles],
+        # Functions: the name of a file or folder may hold braces.
+        root=lambda wildcards: str(ROOT),
+        configfiles=lambda wildcards: [
+            os.path.relpath(path) for path in workflow.overwrite_configfiles
+        ],
     script:
         "../scripts/plan.py"

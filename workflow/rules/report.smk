@@ -44,7 +44,7 @@ rule report:
         chapters=lambda wildcards: ASK.asked_json(),  # a function: it may hold braces
         mark=ASK.mark("report"),
         failures=ASK.failures("report"),
-        title=ASK.title,
+        title=lambda wildcards: ASK.title,  # the user's own words, and so are the chapters'
         given=lambda wildcards, resources: GIVEN,  # words only: not compared
         code=ASK.code_of(
             "report.py",

@@ -7,7 +7,8 @@ rule verify:
         "../../envs/perturb.yaml"
     params:
         results=str(RESULTS),
-        given=GIVEN,
-        schema=str(ROOT / "config" / "schema.yaml"),
+        # Functions: a name of a file, or a value after --config, may hold braces.
+        given=lambda wildcards: GIVEN,
+        schema=lambda wildcards: str(ROOT / "config" / "schema.yaml"),
     script:
         "../scripts/verify.py"

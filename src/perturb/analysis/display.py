@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from perturb.analysis import training
 from perturb.analysis.plan import Plan
 from perturb.analysis.statistics import FEW_SEEDS, LEVEL, POWER, p_text
 from perturb.analysis.table import Cell, Column, Group, Table
@@ -24,7 +25,8 @@ class DisplayRow:
 
     `last`, `best`, `difference`, `detectable`, `published` are in the shown unit of the measure;
     `also` are further series in the plan's order; `verdict` is a key of `comparisons.VERDICTS`;
-    `values` are the numbers behind the texts, by these names, to the last digit.
+    `base` is the optimiser that takes the steps of its runs, as prose has it; `values` are the
+    numbers behind the texts, by these names, to the last digit.
     """
 
     section: str
@@ -48,6 +50,7 @@ class DisplayRow:
     verdict: str
     mixed: str
     remarks: str
+    base: str
     values: Mapping[str, float]
 
     @property
@@ -60,6 +63,8 @@ def rows(table: ComparisonTable) -> list[DisplayRow]:
     """Return the rows of a table as text, in its order."""
     return [_row(table, row) for row in table.frame.to_dict("records")]
 
+
+_WHOLE = 100.0  # percent, and so the largest difference of two percentages in points
 
 # A protocol as a sentence has it.
 PROTOCOLS = {
@@ -103,7 +108,7 @@ def caption(table: ComparisonTable) -> str:
             f"Detectable: the difference that a test on as many seeds finds at {100 * LEVEL:.0f} "
             f"%, uncorrected, with power {POWER}."
         )
-    if f"{plan.difference}_seeds_and_images_ci95_low" in table.frame:
+    if any(row.images_interval for row in rows(table)):
         parts.append(
             "Over seeds and images: the 95 % interval of the difference for other seeds and for "
             "other test images, too."
@@ -168,7 +173,7 @@ def _verdicts(table: ComparisonTable) -> str:
     """Say what the verdicts follow from: the family, the corrections, the margin."""
     family = next((text for text in table.frame["family"] if text), "")
     if not family:
-        return f"No verdict: no comparison has {FEW_SEEDS} seeds."
+        return f"No verdict: no comparison has {FEW_SEEDS} seeds and a difference that varies."
     return (
         f"Verdicts at {100 * LEVEL:.0f} % after Holm's correction over the family of this table "
         f"({family}; either kind corrected on its own): better or worse by the t test, equivalent "
@@ -223,6 +228,31 @@ def shown(measure: Measure, value: float | None) -> str:
     return f"{measure.factor * value:.{measure.digits}f}".replace("-", "−")
 
 
+def detectable_shown(measure: Measure, value: float | None) -> str:
+    """Write a detectable difference; `>100` where no difference of percentages is so large."""
+    return ">100" if exceeds(measure, value) else shown(measure, value)
+
+
+def exceeds(measure: Measure, value: float | None) -> bool:
+    """Return whether a difference is larger than any two percentages can have."""
+    return measure.unit == "%" and known(value) and measure.factor * value > _WHOLE
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Write a number to `digits` significant digits, zeros kept: `2.30`; empty where unknown."""
+    if math.isnan(value):
+        return ""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}".replace("-", "−")
+    # The power after rounding: 9.999 to three digits is 10.0, not 10.00.
+    power = int(f"{value:.{digits - 1}e}".partition("e")[2])
+    if -4 <= power < 6:
+        text = f"{value:.{max(digits - 1 - power, 0)}f}"
+    else:
+        text = f"{value:.{digits - 1}e}"
+    return text.replace("-", "−")
+
+
 def shown_difference(measure: Measure, value: float | None) -> str:
     """Write a difference of a measure in its shown unit, with its sign."""
     if not known(value):
@@ -266,15 +296,16 @@ def _row(table: ComparisonTable, row: Mapping[str, Any]) -> DisplayRow:
         without_copies=shown(measure, row.get(f"{plan.last}_without_duplicates_mean")),
         images_interval=f"[{of_images[0]}, {of_images[1]}]" if of_images[0] else "",
         p_holm=p_text(row["p_value_holm"]),
-        detectable=shown(measure, row["minimum_detectable_difference"]),
+        detectable=detectable_shown(measure, row["minimum_detectable_difference"]),
         gradients=f"{relative:.2f}" if known(relative) else "",
-        also=tuple(f"{v:.3g}".replace("-", "−") if known(v) else "" for v in others),
+        also=tuple(significant(v) if known(v) else "" for v in others),
         trigger=row.get("trigger_epoch", ""),
         published=shown(measure, row.get(plan.published_column)),
         status=row["status"],
         verdict=row["verdict"],
         mixed=row["mixed"],
         remarks=row["remarks"],
+        base=training.base_of(row.get("settings", "")),
         values={name: float(value) for name, value in values.items() if known(value)},
     )
 
@@ -384,6 +415,7 @@ def _cells(
             label=row.label,
             alerts=tuple(filter(None, alerts)),
             notes=tuple(filter(None, [row.remarks])),
+            base=row.base,
         ),
         Cell(row.seeds),
     ]

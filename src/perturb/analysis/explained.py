@@ -49,18 +49,22 @@ class Explained:
 
 
 @cache
-def explain(name: str) -> Explained | None:
-    """Return what a method's name says; None for a name that is not of the grammar."""
+def explain(name: str, base: str = "SGD") -> Explained | None:
+    """Return what a method's name says; None for a name that is not of the grammar.
+
+    `base` is the optimiser that takes the steps, as prose has it; "" where it is not known.
+    """
     try:
         method = names.parse(name)
     except PerturbError:
         return None
-    sentences = [_summary(method.rule)]
+    sentences = _rule(method.rule, base)
     if method.parameters:
         listed = ", ".join(f"{key} {value:g}" for key, value in method.parameters.items())
         sentences.append(f"{listed[:1].upper()}{listed[1:]}.")
     if method.timing:
-        sentences.append(f"Plain SGD first, {_timing(method, method.timing)}.")
+        first = f"Plain {base}" if base else "The plain gradient"
+        sentences.append(f"{first} first, {_timing(method, method.timing)}.")
     sentences.append(f"{method.epochs} epoch{'' if method.epochs == 1 else 's'}.")
     schedules = [
         _drawn(axis, schedule, method.epochs)
@@ -68,6 +72,15 @@ def explain(name: str) -> Explained | None:
         if schedule
     ]
     return Explained(tuple(sentences), tuple(schedules))
+
+
+def _rule(rule: str, base: str) -> list[str]:
+    """Return what a rule is, and which optimiser takes its steps where that is not SGD."""
+    if base == "SGD":
+        return [_summary(rule)]
+    if rule == "sgd":  # whose summary speaks of plain SGD
+        return [f"The gradient itself, taken by {base or 'the base optimiser'}."]
+    return [_summary(rule), *([f"Its steps are taken by {base}."] if base else [])]
 
 
 @cache

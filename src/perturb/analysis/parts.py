@@ -102,14 +102,14 @@ def ranking_parts(
         inputs=inputs,
         settings=settings,
         title="Ranking over data sets",
-        caption=catalogue.RANKING,
+        caption=" ".join(filter(None, (catalogue.RANKING, names))),
     )
     profiles = replace(
         figure,
         name="profiles",
         make="perturb.figures.parts:profiles",
         title="Single runs over data sets",
-        caption=catalogue.PROFILES,
+        caption=" ".join(filter(None, (catalogue.PROFILES, names))),
     )
     make = "perturb.analysis.parts:ranking"
     table = Part(name="", kind="table", make=make, inputs=inputs, settings=settings, stem=stem)

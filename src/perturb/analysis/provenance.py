@@ -29,8 +29,8 @@ COLUMNS = (
 )
 # Which columns of a table, as shell patterns, a run of the row itself is in ...
 EVERY = (
-    "status diverged_runs device versions protocol data data_sha256 test_images code_sha256 scale "
-    "mixed remarks leakage"
+    "status diverged_runs device versions protocol data data_sha256 settings test_images "
+    "code_sha256 scale mixed remarks leakage"
 )
 FINISHED = "seeds* *_epoch_* final_*_mean trigger_epoch verdict by_seed"
 FINISHED += " predictions_that_differ"

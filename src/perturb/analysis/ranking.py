@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from perturb.analysis import display
+from perturb.analysis import display, training
 from perturb.analysis.aggregates import Probability, probability_of_improvement, scores
 from perturb.analysis.plan import Plan
 from perturb.analysis.statistics import LEVEL, holm, p_words
@@ -118,13 +118,16 @@ def table_of(
     frame: pd.DataFrame, tables: Sequence[ComparisonTable], name: str, names: str = ""
 ) -> Table:
     """Return the ranking as it is printed; `names` says how methods are named over data sets."""
+    settings = {text for table in tables for text in table.frame.get("settings", ()) if text}
+    found = {training.base_of(text) for text in settings}
+    base = found.pop() if len(found) == 1 else ""
     ranks = [column for column in frame if column.startswith("rank_")]
     columns = [Column("Method", "code"), Column("Mean rank")]
     columns += [Column(rank.removeprefix("rank_"), over=("Rank on",)) for rank in ranks]
     columns += [Column("Probability of improvement", short="Prob. of\nimprov.")]
     rows = [
         [
-            Cell(row["method"]),
+            Cell(row["method"], base=base),
             Cell(f"{row['mean_rank']:.2f}"),
             *(Cell(f"{row[rank]:g}") for rank in ranks),
             _probability(row),

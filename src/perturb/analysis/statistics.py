@@ -149,9 +149,9 @@ def compare(
     Paired by seed, unless fewer than three seeds are shared where both sides have three or more:
     then by Welch's test. Equivalence is two one-sided tests against `margin` (Schuirmann 1987).
 
-    Where every difference is exactly 0 the p-value is 1. Where all are equal but not 0, the t
-    statistic is infinite and its p-value of 0 would come from the coarseness of the measure, not
-    from evidence: it is left out, and so is the interval. Without spread nothing is equivalent.
+    Where all differences are equal, the t statistic is infinite, or of no difference at all 0 / 0:
+    its p-value would come from the coarseness of the measure, not from evidence. It is left out,
+    and so is the interval. Without spread nothing is equivalent.
     """
     shared = compared_seeds(values, reference)
     if shared is None:
@@ -164,10 +164,8 @@ def compare(
     if np.ptp(differences) <= ROUNDING:
         if abs(differences[0]) > ROUNDING:
             return Comparison("paired", summary, n, remark="same difference at every seed")
-        same = Summary(n, 0.0, 0.0)
-        return Comparison(
-            "paired", same, n, 1.0, remark="equal to the reference at every shared seed"
-        )
+        remark = "equal to the reference at every shared seed"
+        return Comparison("paired", Summary(n, 0.0, 0.0), n, remark=remark)
     p_value = stats.ttest_1samp(differences, 0.0).pvalue
     return Comparison(
         "paired", summary, n, float(p_value), float(equivalence(differences, margin)[0])

@@ -18,7 +18,8 @@ class Cell:
     -1 to 1: its mean first, then the ends of its interval. A cell may stand across the columns
     that follow, `span` in all. `short` is what LaTeX shows in place of `text`, where it is given;
     in a column of kind `verdict` LaTeX explains it below the table. `value` is what a page sorts
-    its row by, to the last digit; where it is not given, the number that `text` begins with.
+    its row by, to the last digit; where it is not given, the number that `text` begins with. `base`
+    is the optimiser by which the method takes its steps, for the explanation of a method's name.
     """
 
     text: str
@@ -31,6 +32,7 @@ class Cell:
     span: int = 1
     short: str | None = None
     value: float | None = None
+    base: str = ""
 
 
 @dataclass(frozen=True)

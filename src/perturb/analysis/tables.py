@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from perturb.analysis import comparability, comparisons, sealed
+from perturb.analysis import amounts, comparability, comparisons, sealed, training
 from perturb.analysis.images import TestImages, differences, interval, matrix
 from perturb.analysis.plan import Plan, Row
 from perturb.analysis.pooling import PooledSpread, pool
@@ -41,6 +41,7 @@ TEXT_COLUMNS = (
     "protocol",
     "versions",
     "data_sha256",
+    "settings",
     "test_images",
     "code_sha256",
     "leakage",
@@ -240,7 +241,7 @@ def _row(
         "device": _distinct(runs, "device"),
         "status": _status(row, runs),
         "scale": _distinct(runs, "scale"),
-        "data": " | ".join(sorted({comparability.data_of(r) for r in runs.to_dict("records")})),
+        "data": " | ".join(sorted({amounts.data_of(r) for r in runs.to_dict("records")})),
         "mixed": _named_once(notes, len(runs)),
         "remarks": "; ".join(_remarks(plan, row, comparison, last, runs)),
         "reference": plan.reference_of(row),
@@ -251,6 +252,7 @@ def _row(
         if len(runs)
         else "",
         "data_sha256": _distinct(runs, "data_sha256"),
+        "settings": training.of_runs(runs),
         "test_images": _test_images(runs),
         "code_sha256": _distinct(runs, "code_sha256"),
     }

@@ -32,14 +32,14 @@ def warnings_of(frame: pd.DataFrame, plan: Plan) -> list[str]:
     if len(coded):
         found.append(
             "Rows whose runs were made by different code, so their means are of no one method "
-            f"(columns remarks and code_sha256): {_list(coded['method'])}. Delete the older runs "
+            f"(each row's remark says which): {_list(coded['method'])}. Delete the older runs "
             "(`make verify` names them) and make them again."
         )
     mixed = frame[frame["mixed"] != ""]
     if len(mixed):
         found.append(
-            "Runs that differ from the reference's in more than the method (column mixed): "
-            f"{_list(mixed['method'])}."
+            "Runs that differ from the reference's in more than the method (each row says in what, "
+            f"after 'mixed'): {_list(mixed['method'])}."
         )
     diverged = frame[frame["diverged_runs"] > 0]
     if len(diverged):
@@ -56,10 +56,15 @@ def warnings_of(frame: pd.DataFrame, plan: Plan) -> list[str]:
         found.append(
             f"The reference {plan.reference} has no finished run: there are no differences."
         )
-    few = asked[asked["seeds_finished"].between(1, FEW_SEEDS - 1)]
+    # The reference never has a verdict; where its own seeds are few, no other row has one.
+    compared = asked[asked["method"] != asked["reference"]]
+    few = compared[
+        compared["seeds_finished"].between(1, FEW_SEEDS - 1)
+        | compared["verdict"].eq("too few seeds")
+    ]
     if len(few):
         found.append(
-            f"Fewer than {FEW_SEEDS} seeds finished, so no verdict: {_list(few['method'])}."
+            f"Fewer than {FEW_SEEDS} seeds to compare, so no verdict: {_list(few['method'])}."
         )
     return found + _of_comparisons(frame)
 
@@ -82,7 +87,9 @@ def _few_images(frame: pd.DataFrame) -> list[str]:
     counts = set(frame["test_images"]) if "test_images" in frame else set()
     few = sorted(int(n) for n in counts if n.isdecimal() and 0 < int(n) < FEW_TEST_IMAGES)
     return [
-        f"A test split of {n} images: one of them is {100 / n:.1f} % of the accuracy." for n in few
+        f"A test split of {n} image{'s: one of them' if n > 1 else ': it'} is "
+        f"{f'{100 / n:.1f}'.removesuffix('.0')} points of the accuracy."
+        for n in few
     ]
 
 

@@ -20,9 +20,22 @@ def of_manifest(manifest: Mapping[str, Any]) -> list[str]:
         for reason, found in manifest.get("left_out", {}).items()
     ]
     lines += manifest.get("notes", [])
+    if _drawn_for_test(manifest.get("source", {})):
+        lines.append(
+            "the test split is a random fifth of each class, drawn by perturb, for the folder has "
+            "none: pictures of one person or one scene may stand on both sides, and then the "
+            "accuracy is too high"
+        )
     if count := manifest.get("one_colour", 0):
         lines.append(f"{count:,} image{'s are' if count != 1 else ' is'} of one colour only")
     return [*lines, *of_copies(manifest["duplicates"])] if "duplicates" in manifest else lines
+
+
+def _drawn_for_test(source: Mapping[str, Any]) -> bool:
+    """Whether perturb drew the test images: a folder's digests else begin with their split."""
+    return source.get("kind") == "folder of images" and all(
+        "/" not in name for name in source["files"]
+    )
 
 
 def _list(paths: Sequence[str], shown: int = 5) -> str:

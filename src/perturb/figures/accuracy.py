@@ -76,13 +76,17 @@ def draw_by_method(material: Material) -> Figure:
     heights = row_heights(frame)
     selected = "validation" if plan.protocol == "holdout" else "test"
     best = (f"best epoch (selected on {selected})", LineStyle(GREY, "none", "D", 1.0, face="white"))
+    several = [
+        ("last epoch: mean and 95 % interval", LineStyle(GREY, "-", "o", 1.1)),
+        ("single seeds", LineStyle("#B0B0B0", "none", ".", 1.0)),
+    ]
+    one = [("last epoch, one seed", LineStyle(GREY, "none", "o", 1.0))]
     sheet = make_sheet(
         1,
         1,
         panel_height=0.55 + _ROW * max(heights.values(), default=1),
         legend=[
-            ("last epoch: mean and 95 % interval", LineStyle(GREY, "-", "o", 1.1)),
-            ("single seeds", LineStyle("#B0B0B0", "none", ".", 1.0)),
+            *(several if (frame["seeds_asked"] > 1).any() else one),
             *([best] if plan.protocol else []),
         ],
         note=material.note(material.finished(frame["method"])),

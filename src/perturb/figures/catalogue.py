@@ -57,6 +57,8 @@ class Entry:
             mean="mean over seeds" if _seeds(plan) > 1 else "one seed",
             band=", band of one standard deviation" if _seeds(plan) > 1 else "",
             interval=" with its 95 % t interval" if _seeds(plan) > 1 else "",
+            small=", single seeds as small points" if _seeds(plan) > 1 else "",
+            points=", single seeds as points" if _seeds(plan) > 1 else "",
             best=_BEST.format("validation" if plan.protocol == "holdout" else "test")
             if plan.protocol
             else "",
@@ -96,8 +98,8 @@ def methods_of_cost(plan: Plan) -> list[str]:
 _BEST = ", best epoch (selected on {}) as hollow diamonds"
 BY_METHOD = Entry(
     "",
-    "{Measure} of the last epoch by method: {mean}{interval}, single seeds as small "
-    "points{best}; the line is {reference}, where it finished. Arrows stand for means outside the "
+    "{Measure} of the last epoch by method: {mean}{interval}{small}{best}; "
+    "the line is {reference}, where it finished. Arrows stand for means outside the "
     "axis; intervals may leave it.",
     "perturb.figures.accuracy:draw_by_method",
 )
@@ -121,7 +123,7 @@ VARIANCES: dict[str, Entry] = {
     "test_loss_variance": Entry(
         "Variance of test batch losses",
         "Variance of the test batch losses after the last epoch by method: {mean} as "
-        "bars, single seeds as points; the line is {reference}, where it finished. A bar that is "
+        "bars{points}; the line is {reference}, where it finished. A bar that is "
         "cut says its value.",
         "perturb.figures.variance:draw_test_loss_variance",
     ),

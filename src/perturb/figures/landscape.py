@@ -195,13 +195,15 @@ def draw_surfaces(material: LandscapeMaterial) -> Figure:
 def _surface(axes: Axes, plane: Plane, scale: Scale) -> None:
     low, high = scale.levels[0], scale.levels[-1]
     loss = np.where(np.isfinite(plane.loss), np.clip(plane.loss, low, high), np.nan)
+    # Where no loss is above 0, the scale is linear, and so is the height.
+    height = np.log10 if scale.logarithmic else np.asarray
     x, y = np.meshgrid(plane.alpha, plane.beta)
     if np.isfinite(loss).any():
         faces = colormaps[COLOUR_MAP](scale.smooth(np.nan_to_num(_cell_means(loss), nan=low)))
         axes.plot_surface(
             x,
             y,
-            np.log10(loss),
+            height(loss),
             facecolors=np.pad(faces, ((0, 1), (0, 1), (0, 0)), mode="edge"),
             rstride=1,
             cstride=1,
@@ -213,14 +215,16 @@ def _surface(axes: Axes, plane: Plane, scale: Scale) -> None:
         say_no_finite_loss(axes)
     if plane.centre and np.isfinite(loss[plane.centre]):
         star = {"color": "white", "markersize": 7, "mec": "black", "mew": 0.6, "zorder": 3}
-        axes.plot([0], [0], [np.log10(loss[plane.centre])], "*", **star)
-    ticks = _powers(low, high) or [low, high]
-    axes.zaxis.set_major_locator(FixedLocator(np.log10(ticks)))
-    axes.zaxis.set_major_formatter(FuncFormatter(lambda value, _: number(10.0**value)))
+        axes.plot([0], [0], [height(loss[plane.centre])], "*", **star)
+    ticks = (_powers(low, high) if scale.logarithmic else []) or [low, high]
+    axes.zaxis.set_major_locator(FixedLocator(height(ticks)))
+    axes.zaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: number(10.0**value if scale.logarithmic else value))
+    )
     axes.set(
         xlim=(plane.alpha[0], plane.alpha[-1]),
         ylim=(plane.beta[0], plane.beta[-1]),
-        zlim=(np.log10(low), np.log10(high)),
+        zlim=(height(low), height(high)),
     )
     axes.view_init(elev=28, azim=-58)
     axes.set_box_aspect((1, 1, 0.9), zoom=0.84)

@@ -123,11 +123,12 @@ def _mark(figure: Figure, mark: str, height: float) -> None:
 def make_logarithmic(axes: Axes) -> None:
     """Make the y axis of a panel logarithmic, once everything is drawn in it.
 
-    A range of less than a factor of five reads better on the linear axis that it has. Only powers
-    of ten are labelled where two or more are in view, else 2 and 5 as well.
+    A range of less than a factor of five reads better on the linear axis that it has, which stays
+    too where nothing drawn is above 0: a loss of 0 has no logarithm. Only powers of ten are
+    labelled where two or more are in view, else 2 and 5 as well.
     """
     low, high = axes.get_ylim()
-    if low > 0 and high / low < 5:
+    if (low > 0 and high / low < 5) or not _any_positive(axes):
         return
     axes.set_yscale("log")
     low, high = axes.get_ylim()
@@ -136,6 +137,12 @@ def make_logarithmic(axes: Axes) -> None:
     else:
         axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
         axes.yaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(np.inf, np.inf)))
+
+
+def _any_positive(axes: Axes) -> bool:
+    """Return whether a panel without lines, or one of its lines, has a number above 0."""
+    lines = [np.asarray(line.get_ydata(), dtype=float) for line in axes.lines]
+    return not lines or any((values > 0).any() for values in lines)
 
 
 def mark_logarithmic(axis: Axis, numbers: Sequence[float]) -> None:

@@ -56,6 +56,8 @@ def draw_loss_variance(material: Material) -> Figure:
                 )
         upper.set_title(f"{title} (the test split)" if split == "validation" and on_test else title)
         make_logarithmic(lower)
+        if shown and not any(np.nanmax(line.get_ydata(), initial=0) > 0 for line in lower.lines):
+            say_nothing_to_show(lower, "no loss above 0")
         if not shown or _any_variance(material, shown, split):
             make_logarithmic(upper)
         else:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from perturb.analysis.display import significant
 from perturb.analysis.table import Cell, Column, Group, Table
 from perturb.errors import PerturbError
 from perturb.files import read_json
@@ -156,8 +157,8 @@ def general(frame: pd.DataFrame, name: str, title: str) -> Table:
     columns = [
         Column("Method", "code", width=44),
         Column("Seed", "count"),
-        Column("Loss"),
-        Column("Accuracy", unit="%"),
+        Column("Train loss"),
+        Column("Train accuracy", unit="%"),
         Column("Top eigenvalue"),
         Column("Trace"),
         Column("Flat area"),
@@ -173,7 +174,7 @@ def general(frame: pd.DataFrame, name: str, title: str) -> Table:
             [
                 Cell(row["method"]),
                 Cell(str(row["seed"])),
-                Cell(_round(row["loss"])),
+                Cell(significant(row["loss"])),
                 Cell(accuracy),
                 Cell(*_spread(row["top_eigenvalue"], row["top_eigenvalue_se"])),
                 Cell(*_spread(row["trace"], row["trace_se"])),
@@ -204,7 +205,7 @@ def sharpness(frame: pd.DataFrame, name: str, title: str) -> Table:
         [
             Cell(row["method"]),
             Cell(str(row["seed"])),
-            *(Cell(_round(row[column])) for column in names),
+            *(Cell(significant(row[column])) for column in names),
         ]
         for row in frame.to_dict("records")
     ]
@@ -222,21 +223,7 @@ def sharpness(frame: pd.DataFrame, name: str, title: str) -> Table:
 
 def _images(frame: pd.DataFrame) -> str:
     found = [value for value in dict.fromkeys(frame["curvature_images"]) if not pd.isna(value)]
-    return f" Images: {', '.join(f'{value:,.0f}' for value in found)}." if found else ""
-
-
-def _round(value: float, digits: int = 3) -> str:
-    """Write a number to `digits` significant digits; empty where it is unknown."""
-    if math.isnan(value):
-        return ""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}".replace("-", "−")
-    power = math.floor(math.log10(abs(value)))
-    if -4 <= power < 6:
-        text = f"{value:.{max(digits - 1 - power, 0)}f}"
-    else:
-        text = f"{value:.{digits - 1}e}"
-    return text.replace("-", "−")
+    return f" Train images: {', '.join(f'{value:,.0f}' for value in found)}." if found else ""
 
 
 def _spread(value: float, spread: float) -> tuple[str, str]:
@@ -245,12 +232,12 @@ def _spread(value: float, spread: float) -> tuple[str, str]:
     No spread is written where none is known, or the number as it is shown has none.
     """
     if math.isnan(value) or math.isnan(spread) or not math.isfinite(value):
-        return _round(value), ""
-    if spread < 1e-4 * abs(value):
-        return _round(value, 4), ""
+        return significant(value), ""
+    if spread <= 1e-4 * abs(value):
+        return significant(value, 4), ""
     digits = max(1 - math.floor(math.log10(spread)), 0)
     if digits > 6 or abs(value) >= 1e6:
-        return _round(value), f"± {_round(spread, 2)}"
+        return significant(value), f"± {significant(spread, 2)}"
     return f"{value:.{digits}f}".replace("-", "−"), f"± {spread:.{digits}f}"
 
 
@@ -258,7 +245,8 @@ def caption(frame: pd.DataFrame) -> str:
     """Return the sentences that say what the numbers are."""
     margins = sorted(set(frame["flat_area_margin"])) if len(frame) else [FLAT_MARGIN]
     parts = [
-        "Loss (nats) and accuracy at the checkpoint; largest eigenvalue and trace of the Hessian "
+        "Loss (nats) and accuracy at the checkpoint, all on train images as they are, without "
+        "augmentation; largest eigenvalue and trace of the Hessian "
         "± standard error (left out below a ten-thousandth of the number); flat area: "
         f"where the loss is less than {', '.join(f'{m:g}' for m in margins)} nats above the "
         "checkpoint's, in the plane's own coordinates, mean ± standard deviation over direction "
@@ -266,8 +254,8 @@ def caption(frame: pd.DataFrame) -> str:
         "finite loss."
     ]
     words = {
-        "images": "Images",
-        "curvature_images": "Images for curvature and sharpness",
+        "images": "Train images",
+        "curvature_images": "Train images for curvature and sharpness",
         "device": "Device",
         "precision": "Precision",
         "direction_seeds": "Direction seeds",

@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from perturb.files import write_text
 from perturb.report.curves import as_json, of_chapter
-from perturb.report.reading import Section, read_bytes, read_text, sections
+from perturb.report.reading import Section, headings, read_bytes, read_text, sections
 from perturb.study import Chapter, Part
 
 _DOWNLOADS = {
@@ -112,17 +112,6 @@ def _chapter(section: Section, folder: Path) -> dict[str, Any]:
         "table": address(section.table(chapter.tables[0], "csv")) if chapter.tables else "",
         "example": chapter.runs[0].record if chapter.runs else "",
     }
-
-
-def headings(chapter: Chapter, said: str) -> tuple[str, str]:
-    """Return a chapter's heading, and what is written small beside it.
-
-    The heading is the chapter's title; `said`, of its words, stands beside it, or is the heading
-    itself where it is the title with a remark. Beside that stands what the files are called.
-    """
-    if said.startswith(chapter.title) or chapter.title.startswith(said):
-        return said, chapter.name
-    return chapter.title, said
 
 
 def _part(section: Section, part: Part, address: Callable[[Path], str]) -> dict[str, Any]:

@@ -57,6 +57,17 @@ def sections(chapters: Iterable[Chapter], results: Path) -> list[Section]:
     return [_section(chapter, results) for chapter in chapters if chapter.asked]
 
 
+def headings(chapter: Chapter, said: str) -> tuple[str, str]:
+    """Return a chapter's heading, and what is written small beside it.
+
+    The heading is the chapter's title; `said`, of its words, stands beside it, or is the heading
+    itself where it is the title with a remark. Beside that stands what the files are called.
+    """
+    if said.startswith(chapter.title) or chapter.title.startswith(said):
+        return said, chapter.name
+    return chapter.title, said
+
+
 def _section(chapter: Chapter, results: Path) -> Section:
     frames = {
         part.name: _frame(results / "tables" / f"{chapter.stem(part)}.csv")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from perturb.analysis.printers import prose
 from perturb.files import write_text
-from perturb.report.reading import Picture, Section, sections
+from perturb.report.reading import Picture, Section, headings, sections
 from perturb.study import Chapter
 
 _HEAD = r"""% Made by perturb; edit nothing here, rerun instead.
@@ -59,8 +59,10 @@ def render(chapters: Sequence[Chapter], results: Path, folder: Path | None = Non
 def _chapter(section: Section, folder: Path) -> str:
     chapter, words = section.chapter, section.words
     smoke = ["Smoke run, not a result of the study."] if _unsaid(section) else []
+    heading, beside = headings(chapter, words.heading)
     lines = [
-        rf"\subsection{{{prose(words.heading)}}}\label{{sec:{chapter.name}}}",
+        rf"\subsection{{{prose(heading)}}}\label{{sec:{chapter.name}}}",
+        *([rf"\emph{{{prose(beside)}.}}"] if heading != words.heading else []),
         *(prose(text) for text in [*smoke, words.what]),
     ]
     if words.warnings:

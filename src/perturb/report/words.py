@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from perturb.analysis import display, tables
+from perturb.analysis import display, tables, training
 from perturb.analysis.plan import Plan
 from perturb.analysis.statistics import LEVEL, POWER
 from perturb.analysis.tables import ComparisonTable
@@ -23,7 +23,6 @@ _FACTS = {
     "SHA-256 of the data": "data_sha256",
 }
 
-_CLEAN = "All have one kind of device, one set of versions, data and settings."
 _NAMED = 3  # methods that no test decides
 
 
@@ -34,7 +33,7 @@ def comparison(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) 
     facts["Protocol"] = display.PROTOCOLS.get(facts["Protocol"], facts["Protocol"])
     return Words(
         heading=display.heading(table),
-        what=" ".join([what_was_run(table), *([] if table.warnings else [_CLEAN])]),
+        what=" ".join(filter(None, (what_was_run(table), _training(table), _clean(table)))),
         warnings=table.warnings,
         findings=findings(table),
         facts={name: text or "unknown" for name, text in facts.items()},
@@ -50,15 +49,16 @@ def ranking(settings: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> 
         return Words(heading="All data sets", what=nothing)
     best = frame[frame["mean_rank"] == frame["mean_rank"].min()]
     first = listing(sorted(best["method"]))
-    has = "has the best" if len(best) == 1 else "share the best"
+    has = "has the best mean rank" if len(best) == 1 else "share the best mean rank"
     return Words(
         heading="All data sets",
         what=f"{count(len(frame), 'method')} that finished on each of "
         f"{datasets}, ranked by their mean last-epoch "
         f"{plans[0].measure.words}.",
         findings=[
-            f"{first} {has} mean rank, {best['mean_rank'].iloc[0]:.2f} of {len(frame)}.",
+            # First, for a name such as pugd_100 reads like a hundred epochs.
             *filter(None, [settings.get("names", "")]),
+            f"{first} {has}: {best['mean_rank'].iloc[0]:.2f} among {count(len(frame), 'method')}.",
             frame["test"].iloc[0],
         ],
     )
@@ -78,7 +78,8 @@ def what_was_run(table: ComparisonTable) -> str:
     protocol = f", {display.PROTOCOLS[plan.protocol]}" if plan.protocol else ""
     smoke = "Smoke run, not a result. " if "smoke" in _values(table, "scale") else ""
     images = {int(number) for number in pd.to_numeric(frame["test_images"], "coerce").dropna()}
-    tested = f", {listing(f'{number:,}' for number in sorted(images))} test images" * bool(images)
+    noun = "test image" if images == {1} else "test images"
+    tested = f", {listing(f'{number:,}' for number in sorted(images))} {noun}" * bool(images)
     devices = listing(_values(table, "device"))
     of_all = f"all {total}" if done == total else f"{done} of {total}"
     finished = f"{of_all} run{'' if total == 1 else 's'}{f', on {devices}' if devices else ''}"
@@ -89,17 +90,45 @@ def what_was_run(table: ComparisonTable) -> str:
     )
 
 
+def _training(table: ComparisonTable) -> str:
+    """Return what the runs were trained with, as their records have it."""
+    if "settings" not in table.frame:
+        return ""
+    settings = dict(zip(table.frame["method"], table.frame["settings"], strict=True))
+    return training.said(settings, table.plan.reference)
+
+
+def _clean(table: ComparisonTable) -> str:
+    """Say that the runs agree in all but their methods; "" where there is a warning."""
+    if table.warnings:
+        return ""
+    epochs = {row.epochs for row in table.plan.rows if row.seeds}
+    but = ", but for the epochs that their names give" if len(epochs) > 1 else ""
+    return f"All have one kind of device, one set of versions, data and settings{but}."
+
+
 def _question(table: ComparisonTable) -> str:
     """Return what the comparison asks of the methods that were run."""
     frame, plan = table.frame, table.plan
-    others = [method for method in frame["method"] if method != plan.reference]
-    others = [m for m in others if (frame.loc[frame["method"] == m, "seeds_asked"] > 0).all()]
+    asked = frame.loc[frame["seeds_asked"] > 0, "method"]
+    rows = [row for row in plan.rows if row.method in set(asked) - {plan.reference}]
+    others = [row.method for row in rows if plan.reference_of(row) == plan.reference]
+    own: dict[str, list[str]] = {}
+    for row in rows:
+        if plan.reference_of(row) not in (plan.reference, row.method):
+            own.setdefault(plan.reference_of(row), []).append(row.method)
     end = f"a {'higher' if plan.measure.larger_is_better else 'lower'} {plan.measure.words}"
     if not others:
-        return f"What {plan.measure.words} does {plan.reference} end at?"
-    if len(others) == 1:
-        return f"Does {others[0]} end at {end} than {plan.reference}?"
-    return f"Which of {len(others)} methods end at {end} than {plan.reference}?"
+        first = f"What {plan.measure.words} does {plan.reference} end at?"
+    elif len(others) == 1:
+        first = f"Does {others[0]} end at {end} than {plan.reference}?"
+    else:
+        first = f"Which of {len(others)} methods end at {end} than {plan.reference}?"
+    further = [
+        f"{'Do' if len(methods) > 1 else 'Does'} {listing(methods)} end at {end} than {name}?"
+        for name, methods in own.items()
+    ]
+    return " ".join([first, *further])
 
 
 def _data_said(table: ComparisonTable) -> str:
@@ -215,22 +244,32 @@ def _undecided(table: ComparisonTable, rows: Sequence[display.DisplayRow]) -> st
     """Name the methods that no test decides; of many, those furthest from their reference."""
     means = table.frame.set_index("method")[f"{table.plan.difference}_mean"].abs()
     named = sorted(rows, key=lambda row: -means[row.method])[:_NAMED]
-    said = [f"{row.method} ({row.difference} {row.difference_interval})" for row in named]
+    reference_of = dict(zip(table.frame["method"], table.frame["reference"], strict=True))
+    to = {m: f"to {name}" for m, name in reference_of.items() if name != table.plan.reference}
+    said = [
+        f"{row.method} "
+        f"({' '.join(filter(None, (row.difference, row.difference_interval, to.get(row.method))))})"
+        for row in named
+    ]
     rest = len(rows) - len(named)
+    # A row may have a reference of its own.
+    whose = "its" if len(rows) == 1 else "their"
+    whose = f"{whose} reference" if any(row.method in to for row in rows) else "the reference"
     return (
-        f"{count(len(rows), 'method')} cannot, after the correction, be told from the reference, "
+        f"{count(len(rows), 'method')} cannot, after the correction, be told from {whose}, "
         f"nor be shown to lie within {table.plan.equivalence_margin:g}{_points(table)} of it: "
         f"{listing([*said, *([f'{rest} closer to it'] if rest else [])])}."
     )
 
 
 def _resolution(table: ComparisonTable) -> list[str]:
-    measure = table.plan.measure
-    detectable = table.frame["minimum_detectable_difference"].dropna()
-    if detectable.empty:
+    measure, column = table.plan.measure, "minimum_detectable_difference"
+    tested = table.frame.loc[table.frame["p_value_holm"].notna(), column].dropna()
+    detectable = [value for value in tested if not display.exceeds(measure, value)]
+    if not detectable:
         return []
     points = _points(table)
-    least, most = (display.shown(measure, end) for end in (detectable.min(), detectable.max()))
+    least, most = (display.shown(measure, end) for end in (min(detectable), max(detectable)))
     differences = f"{least}{points}" if least == most else f"{least} to {most}{points}, by method,"
     return [
         f"A true difference of {differences} is found on these seeds with power {POWER:g}, before "

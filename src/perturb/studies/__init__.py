@@ -6,7 +6,9 @@ import importlib
 import json
 from contextlib import suppress
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from perturb import code
 from perturb.data import variants
@@ -136,6 +138,27 @@ def asked(config: Config) -> tuple[Chapter, ...]:
     return tuple(order)
 
 
+@cache
+def _shipped(study: str) -> dict[str, Any]:
+    """Return a study's data sets as its own file lists them; empty where that is not at hand."""
+    path = code.SOURCE.parent / "config" / "studies" / f"{study}.yaml"
+    if not path.exists():
+        return {}
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return values.get(study, {}).get("datasets", {})
+
+
+def _lists_own(config: Config, chapter: Chapter) -> bool:
+    """Whether the methods of a chapter are those of the user's configuration, not the study's."""
+    listed, shipped = config.section(chapter.study).get("datasets", {}), _shipped(chapter.study)
+    names = (chapter.name, chapter.name.removeprefix(f"{chapter.study}_"))
+    found = [one for name in names for one in (name, variants.base_name(name)) if one in listed]
+    if not found or not shipped:
+        return False
+    given, own = listed[found[0]], shipped.get(found[0])
+    return own is None or any(given.get(key) != own.get(key) for key in ("methods", "like"))
+
+
 # Titles that one line can carry.
 _TITLES = 3
 
@@ -143,20 +166,21 @@ _TITLES = 3
 def title(config: Config) -> str:
     """Return the title of the report: the given one, or else those of what its chapters are.
 
-    A study's title is of its own data sets; over folders of the user's own images stands what is
-    done there.
+    A study's title is of its own chapters; over folders of the user's own images, and over methods
+    that the user lists, stands what is done there.
     """
     if given := config.values.get("title"):
         return given
     folders = config.values.get("image_folders", {})
     titles: dict[str, None] = {}
-    own: dict[str, dict[str, None]] = {}  # folders by what is done there
+    own: dict[str, dict[str, None]] = {}  # the user's data sets by what is done there
     for chapter in asked(config):
         done = "Settings searched" if "search" in chapter.settings else "Methods compared"
         study = config.section(chapter.study).get("title", "")
         for dataset, run in {run.dataset: run for run in reversed(chapter.runs)}.items():
             entry = get(chapter.study).entry(config, run)
-            if variants.base_name(dataset) in folders and "title" not in entry:
+            users = variants.base_name(dataset) in folders or _lists_own(config, chapter)
+            if users and "title" not in entry:
                 own.setdefault(done, {})[dataset] = None
             else:
                 titles[entry.get("title", study)] = None

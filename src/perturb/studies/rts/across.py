@@ -6,7 +6,10 @@ from dataclasses import replace
 
 from perturb import names
 
-NAMES = "Names give every epoch in percent of the reference's."
+NAMES = (
+    "Names give every epoch in percent of the reference's: one that ends in _100 trains for as "
+    "many epochs as the reference does there."
+)
 
 
 def relative(method: str, epochs: int) -> str:

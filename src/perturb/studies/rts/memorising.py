@@ -24,8 +24,8 @@ FIGURE = Entry(
     "Learning wrong labels by heart",
     "Accuracy on the train images by their given labels, of which {percent:g} % are wrong (left), "
     "by their true ones (middle), and on the test images, whose labels are true (right): {{mean}}"
-    "{{band}}. Who learns wrong labels by heart rises above the line on the left, {right:g} %, and "
-    "falls in the middle.",
+    "{{band}}. A method that learns wrong labels by heart rises above the line on the left, "
+    "{right:g} %, and falls in the middle.",
     "perturb.studies.rts.memorising:draw",
 )
 
