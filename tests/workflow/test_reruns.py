@@ -121,7 +121,7 @@ def test_runs_of_a_removed_method_are_reported_and_stop_nothing(copied):
     done = copied.snakemake("-n", "--config", "seeds=[0,1]")
     assert planned(done)["train"] == len(METHODS)
     done = copied.snakemake("--config", "verify={retrain: 0}", "--", "verify")
-    one_message(done, "perturb: verify: 1 files", "runs/digits/cnn/foo_2/seed0/record.json")
+    one_message(done, "perturb: verify: 1 file is not", "runs/digits/cnn/foo_2/seed0/record.json")
     shutil.rmtree(runs / "foo_2/seed0/checkpoints")
     done = copied.snakemake("--config", "target=digits", "--", "plan")
     assert done.returncode == 0, done.stdout + done.stderr
