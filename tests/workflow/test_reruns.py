@@ -151,6 +151,19 @@ def test_documented_spellings_verify(make_checkout):
     assert "sgd_8/seed0/record.json: the record of digits/cnn/sgd_2/seed0" in done.stdout
 
 
+def test_a_deleted_run_of_the_report_comes_back_and_the_report_is_as_it_was(copied):
+    before = hashes(copied.results)
+    shutil.rmtree(copied.results / "runs/digits/cnn/pugd_2")
+    assert planned(copied.snakemake("-n"))["train"] == 1
+    # Partial results are made from what is there.
+    done = copied.snakemake("-n", "--config", "partial_results=true")
+    assert "train" not in planned(done)
+    done = copied.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert hashes(copied.results) == before
+    assert planned(copied.snakemake("-n")) == {}
+
+
 # --- what is seen ---------------------------------------------------------------------------------
 
 
