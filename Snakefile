@@ -52,6 +52,7 @@ rule all:
         "<results>/report.html",
         "<results>/section.tex",
         **SECTION,
+        made_from=MADE_FROM,
 
 
 include: "workflow/rules/data.smk"

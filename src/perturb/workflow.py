@@ -441,6 +441,24 @@ class Workflow(DataSets):
                 found[kind] += paths
         return found
 
+    def made_from(self) -> list[str]:
+        """Return the files that the results section's tables and figures are made from.
+
+        Snakemake does not make again what is gone where what was made from it is there. So a
+        command without a target asks for each by its name, and what was deleted comes back.
+        None of partial results, which are made from what is there.
+        """
+        if self.partial:
+            return []
+        found = dict.fromkeys(
+            path
+            for chapter in self.asked
+            for part in chapter.parts
+            for paths in part.inputs.values()
+            for path in paths
+        )
+        return [self.file(path) for path in found if not path.startswith("tables/")]
+
     def asked_json(self) -> str:
         """Return the chapters of the results section as text: what the report is made from."""
         return json.dumps([msgspec.to_builtins(one) for one in self.asked], sort_keys=True)

@@ -121,7 +121,7 @@ def test_runs_of_a_removed_method_are_reported_and_stop_nothing(copied):
     done = copied.snakemake("-n", "--config", "seeds=[0,1]")
     assert planned(done)["train"] == len(METHODS)
     done = copied.snakemake("--config", "verify={retrain: 0}", "--", "verify")
-    one_message(done, "perturb: verify: 1 files", "runs/digits/cnn/foo_2/seed0/record.json")
+    one_message(done, "perturb: verify: 1 file is not", "runs/digits/cnn/foo_2/seed0/record.json")
     shutil.rmtree(runs / "foo_2/seed0/checkpoints")
     done = copied.snakemake("--config", "target=digits", "--", "plan")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -149,6 +149,19 @@ def test_documented_spellings_verify(make_checkout):
     (runs / "org_2").rename(runs / "sgd_8")
     done = checkout.snakemake("--config", "verify={retrain: 0}", "--", "verify")
     assert "sgd_8/seed0/record.json: the record of digits/cnn/sgd_2/seed0" in done.stdout
+
+
+def test_a_deleted_run_of_the_report_comes_back_and_the_report_is_as_it_was(copied):
+    before = hashes(copied.results)
+    shutil.rmtree(copied.results / "runs/digits/cnn/pugd_2")
+    assert planned(copied.snakemake("-n"))["train"] == 1
+    # Partial results are made from what is there.
+    done = copied.snakemake("-n", "--config", "partial_results=true")
+    assert "train" not in planned(done)
+    done = copied.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert hashes(copied.results) == before
+    assert planned(copied.snakemake("-n")) == {}
 
 
 # --- what is seen ---------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ RECORDS = [
     for seed in (0, 1)
 ]
 MEASURED = [f"{LANDSCAPE}/{name}" for name in ("plane0.npz", "trajectory.npz", "curvature.json")]
-# Snakemake makes no run again that is only missing below a table, so they are asked for.
+# Snakemake makes no run again that is only missing below a table (without a target all are).
 TARGETS = [TABLE, *RECORDS, *MEASURED]
 KEPT = len(RECORDS) + len(MEASURED)
 RULE = "src/perturb/optim/rules/pugd.py"

@@ -50,6 +50,26 @@ def test_the_page_gives_what_it_says(make_checkout, root):
             )
             assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-3000:]}"
             said.append(done.stdout + done.stderr)
+    # Each of the two configurations knows what the other has made, and calls nothing of it wrong.
+    mine, both = (
+        subprocess.run(
+            [
+                "bash",
+                "-c",
+                f"snakemake --configfile {files} --config 'verify={{retrain: 0}}' -- verify",
+            ],
+            cwd=checkout.path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        for files in ("mine.yaml", "mine.yaml more.yaml")
+    )
+    assert mine.returncode == 0, mine.stdout + mine.stderr
+    assert "Not of this configuration: runs (signs/perceptron/pugd_3: 3)" in mine.stdout
+    assert "files of tables (signs: 6)" in mine.stdout
+    assert both.returncode == 0, both.stdout + both.stderr
+    assert "report.html: made with another configuration (--configfile mine.yaml)" in both.stdout
     results = checkout.results / "mine"
     faces = pd.read_csv(results / "tables" / "faces.csv").set_index("method")
     assert list(faces.index) == ["sgd_5", "pugd_5", "sam_0.05_5"]

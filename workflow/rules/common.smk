@@ -44,6 +44,7 @@ RESULTS = say(writable, Path(workflow.pathvars.get("results")))
 # Whether it is a dry run, Snakemake knows when it has read the rules.
 ASK = Workflow(CONFIG, RESULTS, ROOT, writes=lambda: not workflow.dryrun)
 SECTION = say(ASK.section)
+MADE_FROM = say(ASK.made_from)
 REMARKS = say(ASK.check)
 if workflow.is_main_process:
     for remark in REMARKS:

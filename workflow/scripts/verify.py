@@ -16,4 +16,4 @@ with user_errors(snakemake.log[0]):
     for file in (sys.stdout, sys.stderr):  # the terminal, and the log
         print(found.table(), file=file, flush=True)
     if found.findings:
-        raise PerturbError(f"verify: {len(found.findings)} files are not as they should be.")
+        raise PerturbError(f"verify: {found.count_of_wrong()}.")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 import msgspec
 
 from perturb import names
+from perturb.audit import own_runs
 from perturb.audit.plan import AUDIT_FIELDS, AUDIT_PATTERN, AuditPlan, ClaimAsked
 from perturb.audit.sheets import Sheet
 from perturb.audit.sources import SEED, Source, looks_like_results
@@ -44,10 +45,21 @@ _BASELINES = (
 )
 
 
-def resolve(plan: AuditPlan, sources: Sequence[Source]) -> tuple[AuditPlan, list[str]]:
-    """Return the plan with nothing left open, and sentences that say what was guessed."""
+def resolve(
+    plan: AuditPlan, sources: Sequence[Source], runs: Collection[str] = ()
+) -> tuple[AuditPlan, list[str]]:
+    """Return the plan with nothing left open, and sentences that say what was guessed.
+
+    `runs` are the folders of perturb's own runs, whose pattern is known.
+    """
     said: list[str] = []
     formats = Counter(s.sheet.format for s in sources if s.sheet and s.sheet.columns)
+    if not plan.pattern and runs:
+        said.append(
+            "perturb's own runs: data set, model, method and seed from the path, or from "
+            f"record.json beside, by the pattern {own_runs.PATTERN}"
+        )
+        plan = replace(plan, pattern=own_runs.PATTERN)
     if not plan.pattern:
         likely = [s.label for s in sources if _may_be(s)] or [s.label for s in sources]
         pattern = pattern_of(list(dict.fromkeys(likely)))

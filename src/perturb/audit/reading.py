@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from perturb import names
-from perturb.audit import guessing, units
+from perturb.audit import guessing, own_runs, units
 from perturb.audit.epochs import Arranged, Rows, arrange
 from perturb.audit.findings import Finding
 from perturb.audit.folder import paths_of
@@ -29,6 +29,7 @@ SCALARS = ("best_accuracy", "trigger_epoch")
 MAIN = "test_accuracy"
 # A reader's word for what became of a file.
 READ, UNREADABLE, OTHER, PART = "read", "unreadable", "not a result file", "part of a run"
+BESIDE = "beside a run's curve"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class ResultFile:
     fractions of 1, losses in nats. `measured` says by series in which epochs the file has a value
     [epochs]: elsewhere the curve is NaN. `name` is the method as the file calls it, `method` what
     that parses to (None outside the grammar), `best_accuracy` what the file itself claims, `state`
-    one of READ, UNREADABLE, OTHER, PART.
+    one of READ, UNREADABLE, OTHER, PART, BESIDE.
     """
 
     path: str
@@ -129,27 +130,37 @@ def read(plan: AuditPlan) -> Reading:
         )
     folder = Path(plan.folder)
     paths = {path.relative_to(folder).as_posix(): path for path in paths_of(folder)}
+    runs = own_runs.runs_of(paths)
+    if runs and given is None:
+        given = re.compile(own_runs.PATTERN)
     wanted = [name for name in paths if _is_wanted(name, given)]
+    beside = own_runs.kept_beside(paths, runs) - set(wanted)
     sources = sources_of(folder, [paths[name] for name in wanted], tuple(plan.fields.values()))
     open_plan = plan
-    plan, guessed = guessing.resolve(plan, sources)
+    plan, guessed = guessing.resolve(plan, sources, runs)
     pattern = given or _pattern(plan.pattern, plan.name)
-    files = [_other(name, path) for name, path in paths.items() if name not in set(wanted)]
+    files = [
+        _other(name, path, BESIDE if name in beside else OTHER)
+        for name, path in paths.items()
+        if name not in set(wanted)
+    ]
     findings: list[Finding] = []
     scales: dict[str, tuple[str, bool]] = {}
     for source in sources:
-        file, found, scale = _read(source, pattern, plan, strict=bool(open_plan.fields))
+        file, found, scale = _read(source, pattern, plan, runs, strict=bool(open_plan.fields))
         files.append(file)
         findings += found
         if scale:
             scales[file.path] = scale
-    if all(file.state == OTHER for file in files):
+    if all(file.state in (OTHER, BESIDE) for file in files):
         raise PerturbError(
             f"{folder}: none of {len(files)} files matches the pattern '{plan.pattern}', the first "
             f"being '{min(paths)}'. Change audits.{plan.name}.pattern."
         )
     findings += _scales(files, scales)
-    findings += check_surfaces({n: p for n, p in paths.items() if p.suffix.lower() in SUFFIXES})
+    findings += check_surfaces(
+        {n: p for n, p in paths.items() if p.suffix.lower() in SUFFIXES and n not in beside}
+    )
     methods = {file.name: file.canonical for file in files if file.state == READ}
     plan, baseline = guessing.with_baseline(plan, methods)
     if not follows_grammar(open_plan, files):
@@ -181,11 +192,11 @@ def _is_wanted(name: str, pattern: re.Pattern[str] | None) -> bool:
     return bool(pattern.fullmatch(name)) or is_part(name)
 
 
-def _other(name: str, path: Path) -> ResultFile:
+def _other(name: str, path: Path, state: str) -> ResultFile:
     try:
-        return ResultFile(name, OTHER, sha256_file(path))
+        return ResultFile(name, state, sha256_file(path))
     except OSError:
-        return ResultFile(name, OTHER)
+        return ResultFile(name, state)
 
 
 def _scales(files: Sequence[ResultFile], scales: Mapping[str, tuple[str, bool]]) -> list[Finding]:
@@ -216,11 +227,16 @@ def _pattern(text: str, name: str) -> re.Pattern[str]:
 
 
 def _read(
-    source: Source, pattern: re.Pattern[str], plan: AuditPlan, strict: bool
+    source: Source,
+    pattern: re.Pattern[str],
+    plan: AuditPlan,
+    runs: Mapping[str, Mapping[str, str]],
+    strict: bool,
 ) -> tuple[ResultFile, list[Finding], tuple[str, bool] | None]:
     """Return a source as a file, its findings, and the scale that its accuracies are in.
 
-    `strict`: the plan says which fields to read, so a file without them is a fault, not a stray.
+    `runs` are what perturb's own runs are of, by their folders. `strict`: the plan says which
+    fields to read, so a file without them is a fault, not a stray.
     """
     path = source.name
     match = pattern.fullmatch(source.path) or pattern.fullmatch(source.label)
@@ -228,7 +244,8 @@ def _read(
         return ResultFile(path, PART, source.sha256), [], None
     if not match or not (strict or source.error or source.sheet.columns):
         return ResultFile(path, OTHER, source.sha256), [], None
-    known, findings = _identity(path, _groups(source, match, plan), plan)
+    record = runs.get(PurePosixPath(source.path).parent.as_posix(), {})
+    known, findings = _identity(path, _groups(source, match, plan, record), plan)
     try:
         if source.error:
             raise source.error
@@ -247,9 +264,16 @@ def _holds(sheet: Sheet, plan: AuditPlan) -> bool:
     return plan.fields[MAIN] in sheet.columns
 
 
-def _groups(source: Source, match: re.Match[str], plan: AuditPlan) -> dict[str, str | None]:
-    """Return what the path says, and where a file holds several runs, what the run's name says."""
-    groups = match.groupdict()
+def _groups(
+    source: Source, match: re.Match[str], plan: AuditPlan, record: Mapping[str, str]
+) -> dict[str, str | None]:
+    """Return what the path says, and where a file holds several runs, what the run's name says.
+
+    What the path leaves open, a run's own record says; with neither, a run is called as the
+    audited folder is.
+    """
+    said = {key: word for key, word in match.groupdict().items() if word is not None}
+    groups = {"method": Path(plan.folder).name, **match.groupdict(), **record, **said}
     if source.run:
         run = re.fullmatch(plan.runs, source.run)
         groups |= run.groupdict() if run else {"method": source.run}

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from perturb.analysis.display import p_text, percent, points
+from perturb.audit import own_runs
 from perturb.audit.claims import HOLDS, UNKNOWN, VERDICTS, Claim
 from perturb.audit.findings import KINDS, NOT_HEALTHY
 from perturb.audit.noise import DEFINITIONS, GIVEN, NoiseFloor
-from perturb.audit.reading import OTHER, PART, READ, UNREADABLE
+from perturb.audit.reading import BESIDE, OTHER, PART, READ, UNREADABLE
 from perturb.audit.study import Audit
 
 NAMED = 8  # files without results that are named one by one
@@ -38,11 +39,6 @@ def plural(count: int, one: str, several: str | None = None) -> str:
 def range_text(low: float | None, high: float | None) -> str:
     """Return an interval of differences in points, or nothing."""
     return f"[{points(low)}, {points(high)}]" if points(low) else ""
-
-
-def file_name(path: str) -> str:
-    """Return a file's name without its folder."""
-    return path.rpartition("/")[2]
 
 
 def summary(audit: Audit) -> list[str]:
@@ -88,9 +84,14 @@ def accounts(audit: Audit) -> str:
     # The same file for all runs that it holds; a name may have the sign of its own.
     count = len({(file.path.partition("#")[0], file.sha256) for file in audit.files})
     runs = f", {len(audit.files)} runs" if count < len(audit.files) else ""
+    beside = (
+        f", {states[BESIDE]} that perturb keeps beside its runs' curves ({own_runs.WORDS})"
+        if states[BESIDE]
+        else ""
+    )
     said = (
         f"{plural(count, 'file')}{runs}, all accounted for: {states[READ]} read, {parts}"
-        f"{states[UNREADABLE]} unreadable, {states[OTHER]} without results{named}."
+        f"{states[UNREADABLE]} unreadable, {states[OTHER]} without results{named}{beside}."
     )
     if not read:
         return said
@@ -340,7 +341,7 @@ def published_table(audit: Audit) -> Table:
             percent(row.best),
             percent(row.last),
             said[row.agrees],
-            ", ".join(map(file_name, row.paths)),
+            ", ".join(row.paths),
         )
         for row in audit.published
     ]
@@ -350,7 +351,7 @@ def published_table(audit: Audit) -> Table:
 
 def findings_table(audit: Audit, kind: str) -> Table:
     """Return the findings of one kind."""
-    rows = [(file_name(found.path), found.text) for found in audit.of_kind(kind)]
+    rows = [(found.path, found.text) for found in audit.of_kind(kind)]
     return Table(("File", "Evidence"), tuple(rows))
 
 
@@ -359,7 +360,7 @@ def doubtful(audit: Audit) -> list[str]:
     verified = audit.verifications.values()
     tested = sum(item.tested for item in verified)
     near = [v for v in verified if v.tested and not v.contradicts and v.evidence >= NEARLY]
-    untested = [file_name(v.path) for v in verified if v.scheduled and not v.tested]
+    untested = [v.path for v in verified if v.scheduled and not v.tested]
     if not any(v.scheduled for v in verified):
         return ["No name has a radius schedule that its curve could be tested against."]
     said = [
@@ -367,7 +368,7 @@ def doubtful(audit: Audit) -> list[str]:
         "move the training loss and cannot be."
     ]
     if near:
-        named = [f"{file_name(v.path)} ({v.evidence:.1f})" for v in near]
+        named = [f"{v.path} ({v.evidence:.1f})" for v in near]
         said.append(f"In doubt, but with too little evidence to say so: {', '.join(named)}.")
     if untested:
         said.append(f"Too few neighbours, or no law to be seen in them: {', '.join(untested)}.")
@@ -375,12 +376,17 @@ def doubtful(audit: Audit) -> list[str]:
 
 
 def files_table(audit: Audit) -> Table:
-    """Return every file with its three accuracies and what was found in it."""
+    """Return every file with its three accuracies and what was found in it.
+
+    Of perturb's own runs only the curves: what lies beside them is counted once (`accounts`).
+    """
     kinds: dict[str, list[str]] = {}
     for finding in audit.findings:
         kinds.setdefault(finding.path, []).append(finding.kind.replace("_", " "))
     rows = []
     for file in audit.files:
+        if file.state == BESIDE:
+            continue
         ends = audit.ends.get(file.path)
         if ends is None:
             rows.append(

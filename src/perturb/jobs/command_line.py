@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shlex
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 # Keys that choose what a target of its own does, and change no result.
@@ -13,9 +16,29 @@ _OF_A_COMMAND = frozenset(
 )
 
 
-def of_target(target: str, given: str) -> str:
-    """Return the command that makes a target; `given` is what `configuration` returned."""
-    return " ".join(filter(None, ["snakemake --cores 1", given, "--", shlex.quote(target)]))
+def of_target(target: str, given: str, force: bool = False) -> str:
+    """Return the command that makes a target; `given` is what `configuration` returned.
+
+    `force` makes what Snakemake would take as made.
+    """
+    forced = "--force" if force else ""
+    return " ".join(filter(None, ["snakemake --cores 1", given, forced, "--", shlex.quote(target)]))
+
+
+def told_by(path: Path, target: str) -> str | None:
+    """Return the configuration that a file's command for a target tells; None where it has none.
+
+    It is what was `given` when the file was made: a page of HTML, or another text.
+    """
+    if not path.exists():
+        return None
+    text = path.read_text(encoding="utf-8", errors="replace")
+    # A page has libraries on lines of a million characters, so that no pattern begins at will.
+    command = rf"snakemake --cores 1(?: ([^\n]*?))? -- {re.escape(shlex.quote(target))}(?![\w./-])"
+    commands = re.findall(command, text)
+    if not commands:
+        return None
+    return html.unescape(commands[-1]) if path.suffix == ".html" else commands[-1]
 
 
 def configuration(files: Iterable[str], values: Mapping[str, Any]) -> str:

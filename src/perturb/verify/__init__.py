@@ -40,11 +40,11 @@ def verify(
     manifests = records.check_data(found, config)
     initial = records.check_initial_weights(found)
     asked = studies.asked(config)
-    runs = records.check_runs(found, config, asked, manifests, initial)
+    known = [*_known(config), *efficiency.measured(found.results)]
+    runs = records.check_runs(found, config, asked, known, manifests, initial)
     records.check_predictions(found, runs)
     records.check_landscapes(found, runs)
     records.check_store(found, store_folder(config, found.results))
-    known = [*_known(config), *efficiency.measured(found.results)]
     there = [chapter for chapter in known if _is_there(found.results, chapter)]
     for chapter in there:
         searches.compare_search(found, config, chapter)

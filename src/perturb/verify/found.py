@@ -19,6 +19,10 @@ KINDS = {
     "uncompared": "what it is made from is among the above",
 }
 
+# All that a file which comes out otherwise can be: which of them, its bytes do not tell.
+OTHER_BYTES = "edited by hand, or made by other code or with another configuration"
+_SHOWN = 6  # names in a sentence
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -35,19 +39,25 @@ class Verification:
     """What was checked so far (a part of the results at a time), and what was found wrong.
 
     `left_out` has the SHA-256 of the files that the artefact does not hold which the results are
-    from, by their names below the results.
+    from, by their names below the results. `others` counts, by what they are (`runs`), things that
+    another configuration asked for: they are named, and nothing is wrong with them.
     """
 
     results: Path
     findings: list[Finding] = field(default_factory=list)
     checked: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    others: dict[str, Counter[str]] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, part: str, kind: str, file: str | Path, says: object = "") -> None:
         """Note that something is wrong with a file."""
         text = str(says).removeprefix(f"{file}: ")
         self.findings.append(Finding(part, kind, Path(file), text))
+
+    def put_aside(self, what: str, name: str) -> None:
+        """Note a run or a file that is of another configuration than the one that is given."""
+        self.others.setdefault(what, Counter())[name] += 1
 
     def wrong(self, *parts: str) -> bool:
         """Whether something is wrong in any of these parts."""
@@ -74,7 +84,7 @@ class Verification:
         if not Path(file).exists():
             self.find(part, "missing", file)
         elif Path(file).read_bytes() != expected:
-            self.find(part, "differs", file, "edited by hand, or made by other code")
+            self.find(part, "differs", file, OTHER_BYTES)
 
     def make_again(
         self, part: str, files: Iterable[Path], asked: bool, make: Callable[[Path], str | bytes]
@@ -89,10 +99,19 @@ class Verification:
                 else:
                     self.compare(part, file, made)
 
+    def count_of_wrong(self) -> str:
+        """Return in words how many files are wrong."""
+        count = len({finding.file for finding in self.findings})
+        return (
+            f"{count} file is not as it should be"
+            if count == 1
+            else (f"{count} files are not as they should be")
+        )
+
     def table(self) -> str:
         """Return what was checked and found, as lines of text."""
         lines = [f"{f.kind:10}  {f.file}{': ' if f.says else ''}{f.says}" for f in self.findings]
-        lines += [*self.notes, ""]
+        lines += [*self.notes, *self._said_of_others(), ""]
         kinds = [kind for kind in KINDS if any(f.kind == kind for f in self.findings)]
         lines.append("  ".join([f"{'part':16}", "checked", *(f"{kind:>10}" for kind in kinds)]))
         counts = Counter((f.part, f.kind) for f in self.findings)
@@ -101,3 +120,22 @@ class Verification:
             lines.append("  ".join([f"{part:16}", f"{self.checked[part]:7}", *numbers]).rstrip())
         lines += ["", *(f"{kind}: {KINDS[kind]}" for kind in kinds)]
         return "\n".join(lines).rstrip()
+
+    def _said_of_others(self) -> list[str]:
+        """Return a sentence on what is of another configuration; none where nothing is."""
+        if not self.others:
+            return []
+        kinds = [f"{what} ({_named(names)})" for what, names in self.others.items()]
+        return [
+            f"Not of this configuration: {'; '.join(kinds)}. Their hashes were checked, where "
+            "they have some; they were not compared with these settings, and count as nothing "
+            "wrong. To compare them, name the files that they were made with as well: "
+            "--configfile one.yaml other.yaml."
+        ]
+
+
+def _named(names: Counter[str]) -> str:
+    """Return names with their counts; of many, the first ones."""
+    shown = [f"{name}: {count}" for name, count in sorted(names.items())]
+    more = [f"{len(shown) - _SHOWN} more"] if len(shown) > _SHOWN else []
+    return ", ".join(shown[:_SHOWN] + more)

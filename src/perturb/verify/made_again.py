@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
 from perturb import studies
-from perturb.analysis import printers
+from perturb.analysis import printers, sealed
 from perturb.analysis.table import Table
 from perturb.config import Config
 from perturb.errors import PerturbError
@@ -113,9 +113,13 @@ def _compare_audit(found: Verification, config: Config, name: str, given: str) -
     except PerturbError as error:
         found.find("audits", "uncompared", page, error)
         return
-    command = command_line.of_target(page.as_posix(), given)
-    for kind, text in formats.texts(audit, command).items():
-        found.compare("audits", page.with_name(f"{name}.{kind}"), text)
+    target = page.as_posix()
+    for kind in formats.texts(audit, ""):
+
+        def text(given: str, kind: str = kind) -> str:
+            return formats.texts(audit, command_line.of_target(target, given))[kind]
+
+        compare_told(found, "audits", page.with_name(f"{name}.{kind}"), text, given, target)
     drawn = cache(lambda figure: draw(figure, audit))
     figures = _figures_of(found, name)
     before = len(found.findings)
@@ -126,15 +130,21 @@ def _compare_audit(found: Verification, config: Config, name: str, given: str) -
         found.find("audits", "uncompared", page, "its figures differ")
         return
     pictures = {path.stem: path for path in figures if path.suffix == ".png"}
-    found.compare("audits", page, pages.render(audit, pictures, found.results, command))
+
+    def html_of(given: str) -> str:
+        command = command_line.of_target(target, given)
+        return pages.render(audit, pictures, found.results, command)
+
+    compare_told(found, "audits", page, html_of, given, target)
 
 
 def find_unknown(found: Verification, config: Config, chapters: Sequence[Chapter]) -> None:
     """Find tables, figures and pages that nothing of this configuration makes."""
+    others = _other_tables(found, chapters)
     pages = {found.results / page_of(chapter.name) for chapter in chapters if planes_of(chapter)}
     for path in sorted((found.results / "landscapes").glob("[!.]*.html")):
         if path not in pages:
-            found.find("landscapes", "unknown", path)
+            _unknown(found, "landscapes", path, others.keys() & {path.stem})
     tables = {
         f"{chapter.stem(part)}.{kind}"
         for chapter in chapters
@@ -143,7 +153,8 @@ def find_unknown(found: Verification, config: Config, chapters: Sequence[Chapter
     }
     for path in sorted((found.results / "tables").glob("[!.]*")):
         if path.name not in tables:
-            found.find("tables", "unknown", path)
+            stems = [stem for stem, files in others.items() if path.name in files]
+            _unknown(found, "tables", path, stems)
     known = {
         found.results / "figures" / chapter.name / f"{part.name}.{kind}"
         for chapter in chapters
@@ -154,15 +165,44 @@ def find_unknown(found: Verification, config: Config, chapters: Sequence[Chapter
         known.update(_figures_of(found, audit))
     for path in sorted((found.results / "figures").rglob("[!.]*")):
         if path.is_file() and path not in known:
-            found.find("figures", "unknown", path)
+            _unknown(found, "figures", path, others.keys() & {path.parent.name})
+
+
+def _other_tables(found: Verification, chapters: Sequence[Chapter]) -> dict[str, list[str]]:
+    """Return the files of the tables that another configuration made, by what those are called.
+
+    A table brings its hashes, so that it is told from a file that somebody put there.
+    """
+    own = {chapter.stem(part) for chapter in chapters for part in chapter.tables}
+    found_tables = {}
+    for seal in sorted((found.results / "tables").glob(f"[!.]*.{sealed.ENDING}")):
+        if seal.stem in own:
+            continue
+        files = [line.partition("  ")[2] for line in seal.read_text("utf-8").splitlines()]
+        for path in (seal.with_name(name) for name in files):
+            found.attempt("tables", path, lambda path=path: sealed.check(path))
+        found_tables[seal.stem] = [seal.name, *files]
+    return found_tables
+
+
+def _unknown(found: Verification, part: str, path: Path, others: Iterable[str]) -> None:
+    """Note a file that nothing of this configuration makes.
+
+    It is put aside where it is of one of `others`, which another configuration made a table of.
+    """
+    names = list(others)
+    for name in names:
+        found.put_aside(f"files of {part}", name)
+    if not names:
+        found.find(part, "unknown", path)
 
 
 def compare_report(found: Verification, config: Config, given: str = "") -> None:
     """Make the report and the section again from tables and figures, and compare them."""
     chapters, title = studies.asked(config), studies.title(config)
     files = {
-        "report.html": lambda: html.render(chapters, found.results, title=title, given=given),
-        "section.tex": lambda: section.render(chapters, found.results),
+        "report.html": lambda given: html.render(chapters, found.results, title=title, given=given),
+        "section.tex": lambda _: section.render(chapters, found.results),
     }
     for name, render in files.items():
         path = found.results / name
@@ -170,8 +210,32 @@ def compare_report(found: Verification, config: Config, given: str = "") -> None
             found.find("report", "uncompared", path, "its tables or figures differ")
             continue
         try:
-            text = render()
+            compare_told(found, "report", path, render, given, "verify")
         except (PerturbError, FileNotFoundError) as error:
             found.find("report", "uncompared", path, error)
-        else:
-            found.compare("report", path, text)
+
+
+def compare_told(
+    found: Verification,
+    part: str,
+    path: Path,
+    render: Callable[[str], str],
+    given: str,
+    target: str,
+) -> None:
+    """Compare a text that tells commands with what `render` makes of a configuration's words.
+
+    Commands change no result: a text that differs in them only was made with another configuration
+    file beside, which is noted. `target` is what one of its commands makes.
+    """
+    made = render(given)
+    then = command_line.told_by(path, target)
+    if then is not None and then != given and path.read_bytes() == render(then).encode():
+        found.checked[part] += 1
+        found.notes.append(
+            f"{path}: made with another configuration ({then or 'without options'}). Only the "
+            "commands that it tells differ; to have it tell today's, make it again "
+            f"(`{command_line.of_target(path.as_posix(), given, force=True)}`)."
+        )
+        return
+    found.compare(part, path, made)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from perturb.landscape.table import read_curvature
 from perturb.models.weights import load_weights, sha256_weights
 from perturb.predictions import files as predictions
 from perturb.runs import IDENTITY, NOT_HASHED, Run, check_file, folders, read_record
-from perturb.search.listing import chosen_runs
+from perturb.search.listing import chosen_runs, listed
 from perturb.study import Chapter
 from perturb.verify.found import Verification
 
@@ -86,11 +86,17 @@ def check_initial_weights(found: Verification) -> dict[tuple[str, ...], str]:
 def check_runs(
     found: Verification,
     config: Config,
-    chapters: Sequence[Chapter],
+    asked: Sequence[Chapter],
+    known: Sequence[Chapter],
     manifests: Mapping[str, Mapping[str, Any]],
     initial: Mapping[tuple[str, ...], str],
 ) -> dict[Run, dict[str, Any]]:
-    """Check every run, of any study; return the records that can be read."""
+    """Check every run, of any study; return the records that can be read.
+
+    `asked` are the chapters whose runs have to be there, `known` all that the configuration has. A
+    run that none of them lists may be another configuration's: where it has other settings than
+    this one gives, it is named, and is not wrong.
+    """
     records: dict[Run, dict[str, Any]] = {}
     for folder in folders(found.results):
         path = folder / "record.json"
@@ -103,16 +109,54 @@ def check_runs(
             continue
         records[run] = record
         _files_of_run(found, path, record)
+    own = _listed(known, found.results) | _sources(config, records)
+    for run, record in records.items():
+        if _canonical(run) not in own and _has_other_settings(config, run, record):
+            found.put_aside("runs", Path(run.folder).relative_to("runs").parent.as_posix())
+            continue
         start = _initial(found, config, run, initial)
         stale = _stale(config, run, record, manifests.get(run.dataset), start)
         if stale:
-            found.find("runs", "stale", path, "; ".join(stale))
-    wanted = [run for chapter in chapters for run in (*chapter.runs, *chapter.landscape_runs)]
-    wanted += [run for chapter in chapters for run in chosen_runs(chapter, found.results)]
+            found.find("runs", "stale", found.results / run.record, "; ".join(stale))
+    wanted = [run for chapter in asked for run in (*chapter.runs, *chapter.landscape_runs)]
+    wanted += [run for chapter in asked for run in chosen_runs(chapter, found.results)]
     for run in dict.fromkeys(wanted):
         if run not in records and not (found.results / run.folder).exists():
             found.find("runs", "missing", found.results / run.record)
     return records
+
+
+def _listed(chapters: Iterable[Chapter], results: Path) -> set[Run]:
+    """Return every run that a chapter lists, by the one spelling of its method."""
+    found: list[Run] = []
+    for chapter in chapters:
+        found += [*chapter.runs, *chapter.landscape_runs]
+        try:
+            found += listed(chapter, results)
+        except PerturbError:  # a damaged step of a search, which `searches` finds
+            continue
+    return {_canonical(run) for run in found}
+
+
+def _sources(config: Config, runs: Iterable[Run]) -> set[Run]:
+    """Return the runs whose weights these begin from."""
+    found = set()
+    for run in runs:
+        try:
+            file = Path(studies.initial_file(studies.specification(config, run)))
+            if file.is_relative_to("runs"):
+                found.add(_canonical(Run.of_folder(file.parent)))
+        except PerturbError:  # found elsewhere
+            continue
+    return found
+
+
+def _has_other_settings(config: Config, run: Run, record: Mapping[str, Any]) -> bool:
+    """Whether a run has other settings than the configuration gives it."""
+    try:
+        return bool(studies.specification(config, run).differences(record))
+    except PerturbError:  # a method that is no more, which is found as stale
+        return False
 
 
 def _initial(

@@ -31,6 +31,8 @@ def retrain_sample(
         if found.results / run.folder in spoilt:
             continue
         today = studies.specification(config, run)
+        if today.differences(record):  # a run of another configuration: this one makes another
+            continue
         device = find_device(today.device)
         installed = versions(device, getattr(today, "architecture", ""))
         here = {"device": describe_device(device), "versions": installed}
