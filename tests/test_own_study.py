@@ -1,6 +1,9 @@
 """A study of one's own in a few lines: short names, rows with settings, what goes before what."""
 
+import copy
+
 import pytest
+import yaml
 from PIL import Image
 
 from perturb import preflight, studies
@@ -174,3 +177,81 @@ def test_a_configuration_is_checked_without_running_anything(root, tmp_path, cap
     (tmp_path / "own.yaml").write_text("chapters: [digts]\n")
     with pytest.raises(SystemExit, match="perturb: no chapter 'digts'"):
         main(["check", "--root", str(root), str(tmp_path / "own.yaml")])
+
+
+def shipped_entries(root):
+    """Return every entry of config/studies that compares methods: (study, data set)."""
+    found = []
+    for file in sorted((root / "config" / "studies").glob("*.yaml")):
+        for study, section in yaml.safe_load(file.read_text(encoding="utf-8")).items():
+            datasets = section.get("datasets", {}) if isinstance(section, dict) else {}
+            found += [(study, dataset) for dataset, own in datasets.items() if "methods" in own]
+    return found
+
+
+def test_own_methods_of_any_shipped_data_set_need_no_further_key(root, raw_config):
+    """What the shipped entry names beside its methods is not taken over, and that is said."""
+    for study, dataset in shipped_entries(root):
+        changed = copy.deepcopy(raw_config)
+        entry = changed[study]["datasets"][dataset]
+        name = studies.get(study).format(studies.get(study).parse(entry["methods"][-1]["method"]))
+        entry["methods"] = [name]
+        before = {key: entry[key] for key in ("reference", "sgd", "sgd_double") if key in entry}
+        config = Config(changed, root / "config" / "schema.yaml")
+        prefix = {"rts": ""}.get(study, f"{study}_")
+        config.values["chapters"] = [f"{prefix}{dataset}"]
+        plan = Plan.of(studies.chapter(config, f"{prefix}{dataset}").settings["plan"])
+        assert (plan.reference, plan.sgd, plan.sgd_double) == (name, "", ""), dataset
+        noted = [text for text in preflight.remarks(config) if "methods of your own" in text]
+        left = {key: value for key, value in before.items() if value != name}
+        assert len(noted) == bool(left), dataset
+        assert all(f"{key} {value}" in noted[0] for key, value in left.items())
+        if noted:
+            assert noted[0].endswith(f"are not taken over; the reference is {name}")
+
+
+def test_of_a_shipped_entry_stays_what_fits_the_own_methods(root, raw_config):
+    def entry_with(**changes):
+        changed = copy.deepcopy(raw_config)
+        changed["chapters"] = ["digits"]
+        changed["rts"]["datasets"]["digits"] |= changes
+        config = Config(changed, root / "config" / "schema.yaml")
+        entry = studies.get("rts").entry(config, Run("digits", "cnn", "", 0))
+        noted = [text for text in preflight.remarks(config) if "methods of your own" in text]
+        keys = ("reference", "sgd", "sgd_double")
+        return tuple(entry.get(key) for key in keys), entry["landscape"]["methods"], noted
+
+    def rows(*names):
+        return [{"method": name} for name in names]
+
+    kept, drawn, noted = entry_with(epochs=30, methods=rows("pugd", "sgd"))
+    assert kept == ("sgd_30", "sgd_30", None) and drawn == ["sgd_30", "pugd_30"]
+    assert "yaml's sgd_double sgd_60; landscapes of sam_0.2_30, pugdr" in noted[0]
+    # SGD of 60 epochs is there, and is no longer twice as long as the reference.
+    kept, drawn, noted = entry_with(methods=rows("pugd_60", "sgd_60"))
+    assert kept == ("pugd_60", None, None) and drawn == [] and "sgd_double sgd_60" in noted[0]
+    # What is taken over as it is says nothing, whatever else is changed.
+    assert entry_with(train={"batch_size": 50})[2] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("reference", "sgd"), ("sgd", "ugd"), ("sgd_double", "sgd_8"), ("landscape", ["ugd"])],
+)
+def test_what_the_user_names_himself_must_be_among_his_methods(root, raw_config, key, value):
+    entry = raw_config["rts"]["datasets"]["digits"]
+    entry |= {"epochs": 2, "methods": [{"method": "pugd"}, {"method": "sam_0.05"}]}
+    entry[key] = {"methods": value} if key == "landscape" else value
+    with pytest.raises(PerturbError, match=f"{key}.* is not among its methods"):
+        studies.chapters(Config(raw_config, root / "config" / "schema.yaml"))
+
+
+def test_like_a_shipped_entry_with_own_methods_takes_no_stale_name_over(root, raw_config):
+    datasets = raw_config["rts"]["datasets"]
+    datasets["digits"] |= {"epochs": 2, "methods": [{"method": "sgd"}, {"method": "pugd"}]}
+    datasets["digits_noise-0.2"] = {"like": "digits"}
+    raw_config["chapters"] = ["digits", "digits_noise-0.2", "digits_noise-0.3"]
+    config = Config(raw_config, root / "config" / "schema.yaml")
+    for name in raw_config["chapters"]:
+        assert Plan.of(studies.chapter(config, name).settings["plan"]).reference == "sgd_2"
+    assert len([t for t in preflight.remarks(config) if "methods of your own" in t]) == 1

@@ -16,7 +16,7 @@ import msgspec
 from perturb import bases, code
 from perturb.analysis.parts import comparison_parts, ranking_parts
 from perturb.analysis.plan import Plan, Row
-from perturb.comparison_entries import entries, of_other_data
+from perturb.comparison_entries import entries, left_out, of_other_data
 from perturb.config import Config, spelled_out
 from perturb.data import registry, variants
 from perturb.errors import PerturbError, did_you_mean
@@ -107,6 +107,7 @@ class Comparing:
             with_seeds=self.with_seeds,
             published=self.published,
             outside_grammar=self.outside_grammar,
+            remarks=self.remarks,
         )
 
     def chapter_name(self, dataset: str) -> str:
@@ -377,6 +378,21 @@ class Comparing:
             chosen = [method for method in methods if needed <= set(seeds.get(method, ()))]
             own["landscape"] = {**drawn, "methods": chosen}
         return {"datasets": {chapter.name: own}}
+
+    def remarks(self, config: Config) -> list[str]:
+        """Say what of config/studies is not taken over, for the methods asked for are others."""
+        known, found = entries(self, config), []
+        asked = self._datasets_asked(config)
+        for name in dict.fromkeys(
+            one if one in known else variants.base_name(one) for one in asked
+        ):
+            if left := left_out(self, config, name):
+                found.append(
+                    f"{name} has methods of your own, so config/studies/{self.name}.yaml's "
+                    f"{'; '.join(left)} are not taken over; the reference is "
+                    f"{known[name]['reference']}"
+                )
+        return found
 
     def published(self, config: Config) -> list[tuple[str, str, float]]:
         """Return the numbers published for its methods: (data set, method, number)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ def entries(study: Comparing, config: Config) -> dict[str, dict[str, Any]]:
     Raises PerturbError for a method that does not parse or is listed twice, for an unknown section,
     and for a reference or a landscape of a method that is not listed.
     """
-    known = config.section(study.name).get("datasets", {})
+    known = {name: entry for name, (entry, _) in _merged(study, config).items()}
     found = {dataset: _checked(study, known, dataset) for dataset in known}
     trained: dict[tuple[str, str], str] = {}
     for name, own in found.items():
@@ -36,6 +37,54 @@ def entries(study: Comparing, config: Config) -> dict[str, dict[str, Any]]:
                     "two. Describe the model under a further name under `models`, and use that."
                 )
     return found
+
+
+def left_out(study: Comparing, config: Config, dataset: str) -> list[str]:
+    """Say what an entry of config/studies names that is not among the methods put in its place."""
+    return _merged(study, config)[dataset][1]
+
+
+@lru_cache
+def _merged(study: Comparing, config: Config) -> dict[str, tuple[dict[str, Any], list[str]]]:
+    """Return each entry as the configuration's files come to it, and what `_of_own_methods` left.
+
+    A file of the user's changes the keys of an entry in config/studies one by one. Where it changes
+    `methods`, the other keys still name those that were there.
+    """
+    shipped = config.shipped(study.name).get("datasets", {})
+    found: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for dataset, entry in config.section(study.name).get("datasets", {}).items():
+        before = shipped.get(dataset)
+        found[dataset] = (entry, [])
+        if before and "methods" in entry and entry["methods"] != before.get("methods"):
+            try:
+                found[dataset] = _of_own_methods(study, entry, before)
+            except PerturbError as error:
+                where = f"config, {study.name}.datasets.{dataset}"
+                raise PerturbError(f"{where}: {error}") from None
+    return found
+
+
+def _of_own_methods(
+    study: Comparing, entry: Mapping[str, Any], shipped: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return an entry with methods of its own, without what the shipped one names beside them.
+
+    What the user's own file names is left as it is, so that a misspelt reference is an error.
+    """
+    names, found, left = _Names.of(study, entry), dict(entry), []
+    for key in ("reference", *_TIMES):
+        if key in found and found[key] == shipped.get(key):
+            reference = found.get("reference", names.methods[0])
+            if not names.lists(found[key]) or not names.lasts(found[key], key, reference):
+                left.append(f"{key} {found.pop(key)}")
+    drawn, before = found.get("landscape", {}), shipped.get("landscape", {}).get("methods")
+    if isinstance(before, list) and drawn.get("methods") == before:
+        listed = [name for name in before if names.lists(name)]
+        found["landscape"] = {**drawn, "methods": listed}
+        if gone := [name for name in before if name not in listed]:
+            left.append(f"landscapes of {', '.join(gone)}")
+    return found, left
 
 
 # What is said of a method on one data set, and not taken over for another.
@@ -157,6 +206,20 @@ class _Names:
         """Whether a name's parts stand as in its one spelling, or glued: `asam_0.5_9_5` is none."""
         return name.count("_") <= self.study.format(self.study.parse(name)).count("_")
 
+    def lists(self, name: str) -> bool:
+        """Return whether a method is listed, however it is spelled."""
+        with suppress(PerturbError):
+            return bool(self.find("", name))
+        return False
+
+    def lasts(self, name: str, key: str, reference: str) -> bool:
+        """Return whether a listed method has the epochs that `key` asks of it, if it asks any."""
+        epochs = [
+            self.study.epochs(self.study.parse(self.find("reference", one)))
+            for one in (name, reference)
+        ]
+        return key not in _TIMES or epochs[0] == _TIMES[key][0] * epochs[1]
+
     def find(self, key: str, name: str) -> str:
         """Return a listed method as its row has it, however it is spelled; PerturbError if none."""
         try:
@@ -172,6 +235,11 @@ class _Names:
         )
 
 
+# What SGD is compared with, in the reference's epochs, and how that is said.
+_TIMES = {
+    "sgd": (1, "SGD at the reference's epochs"),
+    "sgd_double": (2, "SGD at twice the reference's epochs"),
+}
 # What a row may not set for itself: the table would compare what is not one thing.
 _OF_THE_TABLE = ("protocol", "limit")
 
@@ -202,10 +270,7 @@ def _check_epochs(study: Comparing, entry: Mapping[str, Any]) -> None:
     """Raise PerturbError where `sgd`, `sgd_double` or a landscape cannot be what it is called."""
     epochs = {row["method"]: study.epochs(study.parse(row["method"])) for row in entry["methods"]}
     wanted = epochs[entry["reference"]]
-    for key, times, words in (
-        ("sgd", 1, "SGD at the reference's epochs"),
-        ("sgd_double", 2, "SGD at twice the reference's epochs"),
-    ):
+    for key, (times, words) in _TIMES.items():
         method = entry.get(key)
         if method and epochs[method] != times * wanted:
             raise PerturbError(

@@ -12,6 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
+from perturb.config_files import merged
 from perturb.errors import PerturbError, closest, did_you_mean, similarity
 from perturb.limits import LARGEST_FLOAT, LARGEST_INTEGER
 
@@ -41,7 +42,7 @@ class Config:
                     f"config, top level: '{old}' is called '{new}' now: one list of data sets and "
                     f"further chapters. Write `{new}: {list(raw[old])}`."
                 )
-        whole = whole_schema(schema)
+        self._schema, whole = schema, whole_schema(schema)
         _check_texts(raw)
         self.values: dict[str, Any] = _as_wanted(dict(raw), whole, whole)
         _check(self.values, whole)
@@ -49,6 +50,10 @@ class Config:
     def section(self, study: str) -> dict[str, Any]:
         """Return a study's own section, empty where the configuration has none."""
         return self.values.get(study, {})
+
+    def shipped(self, study: str) -> Mapping[str, Any]:
+        """Return a study's section as config/studies alone has it, before the user's own files."""
+        return _shipped(self._schema).get(study, {})
 
     @property
     def models(self) -> dict[str, Any]:
@@ -106,6 +111,13 @@ def whole_schema(path: Path) -> dict[str, Any]:
                 raise PerturbError(f"{file}: $defs.{name} is another one's too. Rename it.")
         whole["properties"][file.parent.name] = section
     return whole
+
+
+@lru_cache
+def _shipped(schema: Path) -> dict[str, Any]:
+    """Return what the files of config/studies beside a schema say, as `Config` reads values."""
+    whole = whole_schema(schema)
+    return _as_wanted(merged(sorted(schema.parent.glob("studies/*.yaml"))), whole, whole)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -195,7 +195,8 @@ def remarks(config: Config) -> list[str]:
                     f"{dataset} trains with {key} {own[key]}, as {study}.datasets.{dataset}.train "
                     f"says, and not with the {given} of train: a data set's own goes before"
                 )
-    return found + _of_images(config) + _unranked(config)
+    of_studies = [text for study in studies.every() for text in study.remarks(config)]
+    return found + of_studies + _of_images(config) + _unranked(config)
 
 
 def _of_images(config: Config) -> list[str]:
