@@ -1,17 +1,20 @@
 """A study of one's own in a few lines: short names, rows with settings, what goes before what."""
 
 import copy
+import re
 
 import pytest
 import yaml
 from PIL import Image
 
+from perturb import __main__ as command
 from perturb import preflight, studies
 from perturb.__main__ import main
 from perturb.analysis.plan import Plan
 from perturb.config import Config
 from perturb.errors import PerturbError
 from perturb.runs import Run
+from tests.workflow.test_your_own_study import make_photographs
 
 
 @pytest.fixture
@@ -255,3 +258,89 @@ def test_like_a_shipped_entry_with_own_methods_takes_no_stale_name_over(root, ra
     for name in raw_config["chapters"]:
         assert Plan.of(studies.chapter(config, name).settings["plan"]).reference == "sgd_2"
     assert len([t for t in preflight.remarks(config) if "methods of your own" in t]) == 1
+
+
+def page_file(root, name):
+    """Return what docs/your-own-study.md writes into a file."""
+    page = (root / "docs" / "your-own-study.md").read_text(encoding="utf-8")
+    found = re.search(rf"\*\*`{re.escape(name)}`\*\*\n\n```yaml\n(.*?)```", page, re.S)
+    assert found
+    return found[1]
+
+
+def test_several_learning_rates_of_one_method_as_the_page_writes_them(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_photographs(tmp_path / "photographs", 16)
+    for name in ("mine.yaml", "rates.yaml"):
+        (tmp_path / name).write_text(page_file(root, name), encoding="utf-8")
+    said = command.check(root, [tmp_path / "mine.yaml", tmp_path / "rates.yaml"])
+    assert "faces: 9 runs" in said and "faces-fast: 9 runs" in said
+    config = command.configuration(root, [tmp_path / "mine.yaml", tmp_path / "rates.yaml"])
+    rates = {
+        run.model: studies.specification(config, run).learning_rate
+        for name in ("faces", "faces-fast")
+        for run in studies.chapter(config, name).runs
+    }
+    assert rates == {"cnn": 0.02, "cnn-slow": 0.005, "cnn-fast": 0.1}
+    # The learning rate is told of the entry that it stands in.
+    assert "faces-fast trains with learning_rate 0.1, as rts.datasets.faces-fast.train" in said
+    assert "faces trains with" not in said
+    # Both have all methods in common: that is not why there is no ranking.
+    assert "each data set once, under its own name, and faces-fast has a `dataset:`" in said
+
+
+@pytest.mark.parametrize("described", [False, True])
+def test_what_the_messages_on_one_method_with_two_settings_say_works(own, root, described):
+    """Follow the advice of both messages: the names that they write are taken."""
+    model, models = ("my-cnn", {"my-cnn": {"network": "cnn"}}) if described else ("cnn", {})
+    with pytest.raises(PerturbError) as twice:
+        own(top={"models": models}, model=model, methods=["sgd", {"method": "sgd"}])
+    name, row = re.search(r"`models: \{([^:]+): .*write `([^`]+)`", str(twice.value)).groups()
+    models = models | {name: {"network": "cnn"}}
+    own(top={"models": models}, model=model, methods=["sgd", row], models={name: {"lr": 0.3}})
+
+    with pytest.raises(PerturbError) as both:
+        both_train(own, models, model, model)
+    said = re.search(r"Write `(models: .*?\}\})` and `model: ([^`]+)`", str(both.value))
+    further = yaml.safe_load(said[1])["models"]
+    both_train(own, models | further, model, said[2])
+
+
+def both_train(own, models, first, second):
+    """Check a data set and a further entry on it, which train these models."""
+    config = own(top={"models": models}, model=first, methods=["sgd"])
+    further = {"dataset": "faces", "like": "faces", "model": second, "train": {"lr": 0.1}}
+    raw = copy.deepcopy(config.values)
+    raw["rts"]["datasets"]["f_fast"] = further
+    studies.chapters(Config(raw, config.schema))
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"), [("my_cnn", "my-cnn"), ("MyNet", "own-mynet"), ("cnn2", "own-cnn2")]
+)
+def test_a_name_that_no_described_model_may_have_is_corrected(own, name, offered):
+    with pytest.raises(PerturbError, match=f"models.{name}: .*Write `{offered}`"):
+        own(top={"models": {name: {"network": "cnn"}}}, model=name)
+    own(top={"models": {offered: {"network": "cnn"}}}, model=offered)
+
+
+def test_why_there_is_no_ranking_is_the_true_reason(own):
+    def noted(top, **entries):
+        config = own(top={"models": {"my-cnn": {"network": "cnn"}}})
+        raw = copy.deepcopy(config.values)
+        raw["rts"]["datasets"] |= entries
+        raw["chapters"] = [*entries, *top]
+        made = Config(raw, config.schema)
+        return [text for text in preflight.remarks(made) if "no ranking" in text]
+
+    rows = {"model": "my-cnn", "epochs": 2, "methods": ["sgd", "pugd", "sam_0.05"]}
+    on_cnn, on_mlp = {"dataset": "faces", **rows}, {"like": "on_cnn", "model": "mlp"}
+    of_both = noted([], on_cnn=on_cnn, on_mlp=on_mlp)
+    assert of_both == [
+        "no ranking over on_cnn, on_mlp: a ranking takes each data set once, under its own name, "
+        "and on_cnn, on_mlp have a `dataset:`"
+    ]
+    other = {"fashion_mnist": {**rows, "methods": ["ugd", "asam_0.5"], "epochs": 5}}
+    few = noted(["faces"], on_cnn=on_cnn, **other)
+    assert len(few) == 1 and "fashion_mnist, faces have fewer than two methods in common" in few[0]
+    assert noted(["faces"], fashion_mnist={**rows, "epochs": 5}) == []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from perturb.config import Config, with_base
 from perturb.errors import PerturbError, did_you_mean
-from perturb.models import described
+from perturb.models import described, libraries, naming, registry
 
 if TYPE_CHECKING:
     from perturb.comparison import Comparing
@@ -34,9 +34,38 @@ def entries(study: Comparing, config: Config) -> dict[str, dict[str, Any]]:
                 raise PerturbError(
                     f"config, {study.name}.datasets: '{other}' and '{name}' both train the model "
                     f"{model} on {own.get('dataset', name)}, and a run finds its settings by these "
-                    "two. Describe the model under a further name under `models`, and use that."
+                    f"two. {_under_a_further_name(config, model, name)} and `model: "
+                    f"{naming.suggested(model, name)}` in '{name}' (docs/your-own-study.md)."
                 )
     return found
+
+
+def _under_a_further_name(config: Config, model: str, name: str) -> str:
+    """Say what to write so that a model has one more name, after what it is for."""
+    described_so = config.models.get(model, {"network": model})
+    text = ", ".join(f"{key}: {json.dumps(value)}" for key, value in described_so.items())
+    text = text.replace('"', "")
+    return f"Write `models: {{{naming.suggested(model, name)}: {{{text}}}}}`"
+
+
+def _as_of_another_model(study: Comparing, model: str, method: str) -> str:
+    """Say how a method stands twice in a table: as that of a model with a name of its own."""
+    named = study.model(study.parse(method))
+    base = named or model
+    name = naming.suggested(base, "second")
+    row = f"{name}_{method.removeprefix(f'{named}_')}"
+    with suppress(PerturbError):
+        if study.model(study.parse(row)) == name:
+            of_registry = base in registry.MODELS or libraries.split(base)[0]
+            what = f"{{network: {base}}}" if of_registry else f"(as {base} is described)"
+            return (
+                f"describe `models: {{{name}: {what}}}`, write `{row}` for one of them, and its "
+                f"settings under `models: {{{name}: ...}}` of this entry (docs/your-own-study.md)"
+            )
+    return (
+        "compare its settings in a further entry, whose model has a further name under `models` "
+        "(docs/your-own-study.md)"
+    )
 
 
 def left_out(study: Comparing, config: Config, dataset: str) -> list[str]:
@@ -172,7 +201,7 @@ class _Names:
         if twice:
             raise PerturbError(
                 f"listed twice: {', '.join(sorted(twice))}. A run's name is its method's: remove "
-                "one, or compare its settings in a second data set entry."
+                f"one, or {_as_of_another_model(study, entry['model'], min(twice))}."
             )
         return cls(study, epochs, full, full != given)
 

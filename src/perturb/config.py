@@ -15,6 +15,7 @@ from jsonschema.exceptions import ValidationError, best_match
 from perturb.config_files import merged
 from perturb.errors import PerturbError, closest, did_you_mean, similarity
 from perturb.limits import LARGEST_FLOAT, LARGEST_INTEGER
+from perturb.models import naming, registry
 
 STUDIES = Path(__file__).parent / "studies"
 # What keys were called before studies were plug-ins.
@@ -42,10 +43,11 @@ class Config:
                     f"config, top level: '{old}' is called '{new}' now: one list of data sets and "
                     f"further chapters. Write `{new}: {list(raw[old])}`."
                 )
-        self._schema, whole = schema, whole_schema(schema)
+        self.schema, whole = schema, whole_schema(schema)
         _check_texts(raw)
         self.values: dict[str, Any] = _as_wanted(dict(raw), whole, whole)
         _check(self.values, whole)
+        _check_models(self.models)
 
     def section(self, study: str) -> dict[str, Any]:
         """Return a study's own section, empty where the configuration has none."""
@@ -53,7 +55,7 @@ class Config:
 
     def shipped(self, study: str) -> Mapping[str, Any]:
         """Return a study's section as config/studies alone has it, before the user's own files."""
-        return _shipped(self._schema).get(study, {})
+        return _shipped(self.schema).get(study, {})
 
     @property
     def models(self) -> dict[str, Any]:
@@ -173,6 +175,18 @@ def _check(values: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     error = best_match(Draft202012Validator(schema).iter_errors(values))
     if error is not None:
         raise PerturbError(_message(error, schema))
+
+
+def _check_models(models: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise PerturbError for a described model that is not called as one may be, with a name."""
+    for name, given in models.items():
+        of_its_own = given.get("network", name) != name
+        if of_its_own and not naming.may_be(name) and name not in registry.MODELS:
+            raise PerturbError(
+                f"config, models.{name[:_SHOWN]}: a described model is called by lower-case words "
+                "of letters, digits and points with a hyphen between them, and begins with no "
+                f"library's name. Write `{naming.suggested(name)[:_SHOWN]}`, wherever it stands."
+            )
 
 
 def _leaves(value: Any, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -181,22 +181,29 @@ def remarks(config: Config) -> list[str]:
     """Return what a user may not expect of the chapters asked for: settings that do not hold."""
     found = []
     asked = {
-        (chapter.study, run.dataset): run
+        (chapter.study, _entry_name(chapter, run)): run
         for chapter in studies.asked(config)
         for run in reversed(chapter.runs)
     }
-    for (study, dataset), run in asked.items():
+    defaults = _defaults(TrainSettings)
+    for (study, name), run in asked.items():
         own = spelled_out(studies.get(study).entry(config, run).get("train", {}))
-        defaults = _defaults(TrainSettings)
         for key, given in spelled_out(config.values["train"]).items():
             changed = given != defaults.get(key, given)
             if changed and key in own and own[key] != given:
                 found.append(
-                    f"{dataset} trains with {key} {own[key]}, as {study}.datasets.{dataset}.train "
-                    f"says, and not with the {given} of train: a data set's own goes before"
+                    f"{name} trains with {key} {own[key]}, as {study}.datasets.{name}.train says, "
+                    f"and not with the {given} of train: a data set's own goes before"
                 )
     of_studies = [text for study in studies.every() for text in study.remarks(config)]
     return found + of_studies + _of_images(config) + _unranked(config)
+
+
+def _entry_name(chapter: Chapter, run: Run) -> str:
+    """Return how the entry of a run is called: as its data set, or as a chapter of its own name."""
+    plan = chapter.settings.get("plan", {"dataset": ""})
+    own = plan["dataset"] == run.dataset and variants.base_name(run.dataset) == run.dataset
+    return chapter.name.removeprefix(f"{chapter.study}_") if own else run.dataset
 
 
 def _of_images(config: Config) -> list[str]:
@@ -219,16 +226,30 @@ def _of_images(config: Config) -> list[str]:
 
 
 def _unranked(config: Config) -> list[str]:
-    """Say where several data sets of a study have no ranking, for their methods are others."""
+    """Say why several data sets of a study have no ranking."""
     found = []
     for name in dict.fromkeys(chapter.study for chapter in studies.asked(config)):
         of_study = [one for one in studies.asked(config) if one.study == name]
-        compared = [one.name for one in of_study if "plan" in one.settings]
-        if len(compared) > 1 and not any("plans" in one.settings for one in of_study):
-            found.append(
-                f"no ranking over {', '.join(compared)}: they have fewer than two methods in common"
+        compared = [one for one in of_study if "plan" in one.settings]
+        if len(compared) < 2 or any("plans" in one.settings for one in of_study):
+            continue
+        further = [one.name for one in compared if _is_further(config, one)]
+        ranked = [one.name for one in compared if one.name not in further]
+        if len(ranked) > 1:
+            why = f"{', '.join(ranked)} have fewer than two methods in common"
+        else:
+            why = (
+                "a ranking takes each data set once, under its own name, and "
+                f"{', '.join(further)} {'have' if len(further) > 1 else 'has'} a `dataset:`"
             )
+        found.append(f"no ranking over {', '.join(one.name for one in compared)}: {why}")
     return found
+
+
+def _is_further(config: Config, chapter: Chapter) -> bool:
+    """Whether a chapter's entry names its data set, so that it is not the data set's own."""
+    study = studies.get(chapter.study)
+    return any("dataset" in study.entry(config, run) for run in chapter.runs[:1])
 
 
 def _defaults(specification: type[Specification]) -> Mapping[str, Any]:
