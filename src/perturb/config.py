@@ -12,7 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-from perturb.config_files import merged
+from perturb.config_files import TWO_NAMES, merged
 from perturb.errors import PerturbError, closest, did_you_mean, similarity
 from perturb.limits import LARGEST_FLOAT, LARGEST_INTEGER
 from perturb.models import naming, registry
@@ -48,13 +48,14 @@ class Config:
         self.values: dict[str, Any] = _as_wanted(dict(raw), whole, whole)
         _check(self.values, whole)
         _check_models(self.models)
+        _check_two_names(self.values, _shipped(schema))
 
     def section(self, study: str) -> dict[str, Any]:
         """Return a study's own section, empty where the configuration has none."""
         return self.values.get(study, {})
 
     def shipped(self, study: str) -> Mapping[str, Any]:
-        """Return a study's section as config/studies alone has it, before the user's own files."""
+        """Return a study's section as the checkout's own files have it, before the user's."""
         return _shipped(self.schema).get(study, {})
 
     @property
@@ -94,8 +95,11 @@ def with_base(
 
 
 def spelled_out(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return training settings with `lr` called by its full name."""
-    return {"learning_rate" if key == "lr" else key: value for key, value in settings.items()}
+    """Return training settings with `lr` called by its full name.
+
+    Where both names are there, the later one holds: the checkout's own stands before the user's.
+    """
+    return {TWO_NAMES.get(key, key): value for key, value in settings.items()}
 
 
 @lru_cache
@@ -117,9 +121,10 @@ def whole_schema(path: Path) -> dict[str, Any]:
 
 @lru_cache
 def _shipped(schema: Path) -> dict[str, Any]:
-    """Return what the files of config/studies beside a schema say, as `Config` reads values."""
-    whole = whole_schema(schema)
-    return _as_wanted(merged(sorted(schema.parent.glob("studies/*.yaml"))), whole, whole)
+    """Return what the checkout's own files beside a schema say, as `Config` reads values."""
+    whole, own = whole_schema(schema), schema.parent / "config.yaml"
+    files = [*sorted(schema.parent.glob("studies/*.yaml")), *([own] if own.exists() else [])]
+    return _as_wanted(merged(files), whole, whole)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -187,6 +192,28 @@ def _check_models(models: Mapping[str, Mapping[str, Any]]) -> None:
                 "of letters, digits and points with a hyphen between them, and begins with no "
                 f"library's name. Write `{naming.suggested(name)[:_SHOWN]}`, wherever it stands."
             )
+
+
+def _check_two_names(value: Any, shipped: Any, where: tuple[str, ...] = ()) -> None:
+    """Raise PerturbError where the user's files give a setting under both of its names.
+
+    One of the two may be the checkout's own, as `learning_rate` is; then the user's holds.
+    """
+    if isinstance(value, list):
+        for place, item in enumerate(value):
+            _check_two_names(item, None, (*where, str(place)))
+    if not isinstance(value, Mapping):
+        return
+    before = shipped if isinstance(shipped, Mapping) else {}
+    for names in TWO_NAMES.items():
+        here = [key for key in value if key in names]
+        if len(here) == 2 and value[here[0]] != before.get(here[0]):
+            raise PerturbError(
+                f"config, {_place(where)}: {' and '.join(f'{key} {value[key]}' for key in here)} "
+                "are two names of one setting. Keep one."
+            )
+    for key, item in value.items():
+        _check_two_names(item, before.get(key), (*where, str(key)))
 
 
 def _leaves(value: Any, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
