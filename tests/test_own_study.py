@@ -82,8 +82,13 @@ def test_methods_without_epochs_take_those_of_the_chapter_and_folders_their_full
         ({"methods": ["pugdt_7"]}, "'7' does not fit: it lies after the last of 5 epochs"),
         ({"methods": ["sgd", 5]}, "write `{method: ...}`, or the method alone as a text"),
         ({"methods": "pugd"}, "a list: write `methods: [pugd]`"),
-        ({"model": "cnnn"}, "Unknown model 'cnnn'. Did you mean 'cnn'? Models: upanet16, resnet18"),
-        ({"model": "../cnn"}, "Unknown model '../cnn'"),
+        (
+            {"model": "cnnn"},
+            "rts.datasets.faces.model: Unknown model 'cnnn'. Did you mean 'cnn'?",
+        ),
+        ({"model": "../cnn"}, "rts.datasets.faces.model: Unknown model '../cnn'"),
+        ({"model": "my-cnn"}, "rts.datasets.faces.model: Unknown model 'my-cnn': it is not descr"),
+        ({"methods": ["sgd", "a-b_sgd"]}, "faces, method 'a-b_sgd_5': Unknown model 'a-b'"),
         ({"model": "upanet16", "methods": ["resnet18_sgd"]}, ""),
         ({"sgd": "pugd_7", "methods": ["sgd", "pugd_7"]}, "sgd is SGD at the reference's epochs"),
         ({"sgd_double": "sgd"}, "it is a method of 10, not 'sgd_5'"),
@@ -344,3 +349,16 @@ def test_why_there_is_no_ranking_is_the_true_reason(own):
     few = noted(["faces"], on_cnn=on_cnn, **other)
     assert len(few) == 1 and "fashion_mnist, faces have fewer than two methods in common" in few[0]
     assert noted(["faces"], fashion_mnist={**rows, "epochs": 5}) == []
+
+
+def test_what_to_change_is_said_where_it_stands(own):
+    """The size of a folder's images, and the path of a landscape that is too short."""
+    with pytest.raises(PerturbError, match=r"these have 30. Write `image_sizes: \{faces: 32\}` or"):
+        own(top={"image_sizes": {"faces": 30}}, model="upanet16")
+    own(top={"image_sizes": {"faces": 32}}, model="upanet16")
+    drawn = {"landscape": {"methods": ["sgd"]}}
+    with pytest.raises(PerturbError, match="has 1 epoch and keeps the weights of 2 moments"):
+        own(epochs=1, **drawn)
+    with pytest.raises(PerturbError, match="checkpoint_every to 2 or less"):
+        own(epochs=5, landscape={"methods": ["sgd"], "checkpoint_every": 5})
+    own(epochs=5, landscape={"methods": ["sgd"], "checkpoint_every": 2})

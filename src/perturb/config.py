@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
@@ -236,10 +237,14 @@ def _check_numbers(values: Mapping[str, Any]) -> None:
                 f"config, {'.'.join(where)}: {_shown(value)} does not fit. Whole numbers go up to "
                 "2^63 - 1."
             )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise PerturbError(
+                f"config, {'.'.join(where)}: {value} does not fit. Give a finite number."
+            )
         if isinstance(value, float) and not abs(value) <= LARGEST_FLOAT:
             raise PerturbError(
                 f"config, {'.'.join(where)}: {value} does not fit. Runs are computed in float32: "
-                f"give a finite number of at most {LARGEST_FLOAT:.2g}."
+                f"give a number of at most {LARGEST_FLOAT:.2g}."
             )
 
 

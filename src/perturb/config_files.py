@@ -44,7 +44,7 @@ def read(path: str | Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise PerturbError(f"{path}: no UTF-8 text ({error}). Save it as UTF-8.") from None
     except yaml.YAMLError as error:
-        raise PerturbError(_says(path, error)) from None
+        raise PerturbError(_says(path, text, error)) from None
     if values is None:
         raise PerturbError(
             f"{path}: an empty file, which Snakemake takes for no configuration. Write a key with "
@@ -96,8 +96,15 @@ def _update(into: dict[str, Any], values: Mapping[str, Any]) -> None:
             into[key] = value
 
 
-def _says(path: str | Path, error: yaml.YAMLError) -> str:
+def _says(path: str | Path, text: str, error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
+    lines = text.splitlines()
+    line = lines[mark.line] if mark and mark.line < len(lines) else ""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return (
+            f"{path}, line {mark.line + 1}: a tab stands at the beginning of the line, and YAML "
+            "takes no tab there. Write spaces instead of it."
+        )
     where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     begun = getattr(error, "context_mark", None)
