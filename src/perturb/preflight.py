@@ -276,7 +276,8 @@ def _unranked(config: Config) -> list[str]:
         further = [one.name for one in compared if _is_further(config, one)]
         ranked = [one.name for one in compared if one.name not in further]
         if len(ranked) > 1:
-            why = f"{', '.join(ranked)} have fewer than two methods in common"
+            which = ", ".join(ranked) if further else "they"
+            why = f"{which} have fewer than two methods in common"
         else:
             why = (
                 "a ranking takes each data set once, under its own name, and "
