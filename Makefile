@@ -48,6 +48,7 @@ smoke: ## the main job with config/smoke.yaml, in minutes, under results/smoke
 	@$(MAKE) --no-print-directory all CONFIG=config/smoke.yaml
 
 status: ## what the runs are doing, from their files, while the workflow runs
+	@[ -x .venv/bin/python ] || { echo "perturb: there is no .venv here. Run 'make setup' first." >&2; exit 1; }
 	@.venv/bin/python -m perturb.jobs.status $(if $(CONFIG),--configfile "$(CONFIG)")
 
 verify: setup ## recompute the hashes of all results, retrain a sample of runs

@@ -160,6 +160,32 @@ def huge(draw: random.Random) -> tuple[tuple, Any]:
     )
 
 
+def refused_once_it_runs(draw: random.Random) -> tuple[tuple, Any]:
+    """Mistakes that no single value shows, and that a job or `snakemake plan` would find."""
+    return draw.choice(
+        [
+            (("train", "freeze"), 99),
+            ((*_ROW, "train", "freeze"), 3),
+            (("pathvars",), {"results": "/proc/x"}),
+            (("target",), "nothing"),
+            (("target",), "results/tables/nothing.csv"),
+            (("budget",), "soon"),
+            (("plan",), {"wall_time": "soon"}),
+            (("image_folders", "faces"), " "),
+            ((*_ENTRY, "epochs"), 1),
+        ]
+    )
+
+
+def two_names(draw: random.Random) -> tuple[tuple, Any]:
+    where = draw.choice((("train",), (*_ENTRY, "train"), (*_ROW, "train")))
+    return where, {"lr": 0.1, "learning_rate": draw.choice((0.1, 0.2))}
+
+
+def empty_file(draw: random.Random) -> str:
+    return draw.choice(("", "\n", "# chapters: [faces]\n", "---\n", "null\n"))
+
+
 def twice_in_the_file(draw: random.Random) -> str:
     text = yaml.safe_dump(VALID, sort_keys=False)
     key = draw.choice(("chapters", "seeds", "image_folders", "rts"))
@@ -181,8 +207,10 @@ _VALUES: tuple[Callable[[random.Random], tuple[tuple, Any]], ...] = (
     reserved,
     odd_name,
     huge,
+    refused_once_it_runs,
+    two_names,
 )
-KINDS = (*_VALUES, twice_in_the_file, no_yaml)
+KINDS = (*_VALUES, twice_in_the_file, no_yaml, empty_file)
 
 
 def bad_configuration(seed: int) -> tuple[str, str]:

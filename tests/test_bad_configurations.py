@@ -1,4 +1,4 @@
-"""A hundred configurations with a mistake: one message each, before anything is written."""
+"""130 configurations with a mistake: one message each, before anything is written."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_without_a_mistake_it_is_taken(checkout, monkeypatch, capsys):
     assert not refused and "faces: 9 runs, 1 landscapes" in said
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", range(132))
 def test_a_mistake_is_one_message_and_nothing_is_written(checkout, monkeypatch, capsys, seed):
     kind, text = bad_configuration(seed)
     before = sorted(path.name for path in checkout.iterdir() if path.name != "own.yaml")

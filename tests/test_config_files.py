@@ -20,7 +20,8 @@ from perturb.errors import PerturbError
         ('{"seeds": [0], "seeds": [1]}', "'seeds' stands twice, in lines 1 and 1."),
         ("seeds: [0, 1\nchapters: [a]\n", "line 2, column 9: does not parse as YAML"),
         ("a: 'open\n", "line 2, column 1: does not parse as YAML"),
-        ("a:\n\tb: 1\n", "line 2, column 1: does not parse as YAML"),
+        ("a:\n\tb: 1\n", "line 2: a tab stands at the beginning of the line"),
+        ("a:\n  b: 1\n  \tc: 2\n", "line 3: a tab stands at the beginning of the line"),
         ("a: *nowhere\n", "line 1, column 4: does not parse as YAML"),
         ("- a\n- b\n", "no configuration. Write keys with their values"),
         ("a: \x07\n", "does not parse as YAML"),
@@ -119,3 +120,11 @@ def test_json_that_is_no_yaml_is_left_to_snakemake(tmp_path):
     for name, code in (("tabs.json", 0), ("tabs.yaml", 1)):
         command = [sys.executable, "-c", plugin, "--configfile", str(tmp_path / name)]
         assert subprocess.run(command, capture_output=True).returncode == code
+
+
+def test_a_clone_that_is_not_set_up_says_so(root, tmp_path):
+    """Of what needs .venv, `status` alone does not make it."""
+    (tmp_path / "Makefile").write_text((root / "Makefile").read_text())
+    done = subprocess.run(["make", "status"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode != 0 and "there is no .venv here. Run 'make setup' first" in done.stderr
+    assert "not found" not in done.stderr

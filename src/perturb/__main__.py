@@ -11,8 +11,9 @@ Without torch: it answers at once.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from perturb import bases, names, preflight, studies, times
@@ -21,9 +22,15 @@ from perturb.config_files import folders, merged
 from perturb.data import registry
 from perturb.errors import PerturbError
 from perturb.methods import Schedule
+from perturb.models import described
 from perturb.models import registry as models
+from perturb.planning import targets
 from perturb.planning.here import check_here
+from perturb.planning.settings import Settings
 from perturb.search.listing import said
+from perturb.study import Chapter
+from perturb.train.settings import TrainSettings
+from perturb.workflow import Workflow, writable
 
 _SHAPES = {
     "cos": "anneals from beta_max to beta_min by a cosine",
@@ -65,13 +72,70 @@ def check(root: Path, files: Sequence[Path]) -> str:
     """Return what the configuration asks for, in lines; PerturbError where it cannot work."""
     config = configuration(root, files)
     results = Path(config.values.get("pathvars", {}).get("results", "results"))
-    preflight.check(config, results)
-    lines = [
-        f"{chapter.name}: {said(config, chapter)}, {len(chapter.landscape_runs)} landscapes"
-        for chapter in studies.asked(config)
-    ]
-    notes = [f"{text}." for text in preflight.remarks(config)] + _refused_here(config)
+    workflow = Workflow(config, writable(results), root, writes=lambda: False)
+    remarks = workflow.check()
+    if target := Settings.of(config.values).target:
+        targets.resolve(target, workflow)
+    lines = [_line(config, chapter) for chapter in studies.asked(config)]
+    notes = [f"{text}." for text in [*remarks, *_not_asked(config)]]
+    notes += _refused_here(config) + _missing_weights(config)
     return "\n".join([*lines, *notes, "The configuration is valid."])
+
+
+def _line(config: Config, chapter: Chapter) -> str:
+    """Say what a chapter asks for."""
+    if "plans" in chapter.settings and not chapter.runs:
+        over = ", ".join(plan["chapter"] for plan in chapter.settings["plans"])
+        return f"{chapter.name}: the ranking over {over}, from their runs"
+    return f"{chapter.name}: {said(config, chapter)}, {len(chapter.landscape_runs)} landscapes"
+
+
+def _not_asked(config: Config) -> list[str]:
+    """Say which chapters the user's own files describe, and no list of chapters asks for."""
+    found = []
+    for chapter in studies.chapters(config):
+        own, shipped = config.section(chapter.study), config.shipped(chapter.study)
+        described = {
+            key
+            for name, part in own.items()
+            if isinstance(part, Mapping)
+            for key in part.keys() - (shipped.get(name) or {}).keys()
+        }
+        if not chapter.asked and {chapter.name, chapter.name.partition("_")[2]} & described:
+            found.append(
+                f"{chapter.name} is described and not asked for. To have it in the report, write "
+                f"`chapters: {json.dumps([*config.asked, chapter.name])}`".replace('"', "")
+            )
+    return found
+
+
+def _missing_weights(config: Config) -> list[str]:
+    """Say which weights, that runs begin from, are not on this machine.
+
+    Only a library knows how its files are called, so it is imported where a model needs one.
+    """
+    models_of = {
+        specification.model: None
+        for chapter in studies.asked(config)
+        for specification in preflight.specifications(config, chapter.runs)
+        if isinstance(specification, TrainSettings)
+    }
+    found = []
+    for name in models_of:
+        known = described.get(config.models, name)
+        if known.source.kind != "published":
+            continue
+        from perturb.models import pretrained
+
+        model, root = models.get(known.network), config.values["data_root"]
+        try:
+            if isinstance(model, models.LibraryModel):
+                pretrained.find(model, known.source.where, root)
+            else:
+                pretrained.find_backbone(known.network, root)
+        except PerturbError as error:
+            found.append(f"On this machine runs of {name} will fail: {error}")
+    return found
 
 
 def _refused_here(config: Config) -> list[str]:

@@ -16,7 +16,7 @@ import msgspec
 from perturb import bases, code
 from perturb.analysis.parts import comparison_parts, ranking_parts
 from perturb.analysis.plan import Plan, Row
-from perturb.comparison_entries import entries, of_other_data
+from perturb.comparison_entries import entries, left_out, of_other_data
 from perturb.config import Config, spelled_out
 from perturb.data import registry, variants
 from perturb.errors import PerturbError, did_you_mean
@@ -107,6 +107,7 @@ class Comparing:
             with_seeds=self.with_seeds,
             published=self.published,
             outside_grammar=self.outside_grammar,
+            remarks=self.remarks,
         )
 
     def chapter_name(self, dataset: str) -> str:
@@ -125,11 +126,17 @@ class Comparing:
         That of a chapter with a name of its own which has the run's data set and model, else that
         of the data set.
         """
+        return self._named_entry(config, run)[1]
+
+    def _named_entry(self, config: Config, run: Run) -> tuple[str, Mapping[str, Any]]:
+        """Return the entry of a run as `entry_of` does, and how it is called."""
         for name, own in entries(self, config).items():
             if own.get("dataset", name) != name and own["dataset"] == run.dataset:
                 if run.model in self.models_of(own):
-                    return own
-        return self.entry(config, run.dataset)
+                    return name, own
+        known = entries(self, config)
+        name = run.dataset if run.dataset in known else variants.base_name(run.dataset)
+        return name, self.entry(config, run.dataset)
 
     def models_of(self, own: Mapping[str, Any]) -> set[str]:
         """Return the models that the rows of an entry name, and those that it has settings for."""
@@ -162,10 +169,10 @@ class Comparing:
                 f"method '{run.method}' names the model {named}, its folder the model {run.model}. "
                 f"Ask for .../{run.dataset}/{named}/{run.method}/... or leave the prefix out."
             )
-        entry = self.entry_of(config, run)
-        model = described.get(config.models, run.model)
+        name, entry = self._named_entry(config, run)
+        model = self._model_of(config, run, f"config, {self.name}.datasets.{name}", entry)
         settings = spelled_out(config.values["train"])
-        for where, own in self._own_settings(entry, run, parsed):
+        for where, own in self._own_settings(name, entry, run, parsed):
             self._check_fields(where, own)
             settings |= own
         if self._is_drawn(config, run, parsed):
@@ -187,14 +194,30 @@ class Comparing:
         _check(found, self.epochs(parsed), f"config, train settings of {run}")
         return found
 
+    def _model_of(
+        self, config: Config, run: Run, where: str, entry: Mapping[str, Any]
+    ) -> described.Described:
+        """Return what a run's model is; PerturbError where there is none, with where it is named.
+
+        That is the entry, or the run's own name where no entry has it.
+        """
+        try:
+            return described.get(config.models, run.model)
+        except PerturbError as error:
+            if entry and run.model == entry["model"]:
+                raise PerturbError(f"{where}.model: {error}") from None
+            if entry and run.model in self.models_of(entry):
+                raise PerturbError(f"{where}, method '{run.method}': {error}") from None
+            raise
+
     def _own_settings(
-        self, entry: Mapping[str, Any], run: Run, parsed: Any
+        self, name: str, entry: Mapping[str, Any], run: Run, parsed: Any
     ) -> list[tuple[str, dict[str, Any]]]:
         """Return what goes before the global settings, the last before the others, and where it is.
 
         That is the data set's `train`, then that of its model, then that of the method's row.
         """
-        where = f"{self.name}.datasets.{run.dataset}"
+        where = f"{self.name}.datasets.{name}"
         found = [(f"{where}.train", spelled_out(entry.get("train", {})))]
         if of_model := entry.get("models", {}).get(run.model):
             found.append((f"{where}.models.{run.model}", spelled_out(of_model)))
@@ -377,6 +400,21 @@ class Comparing:
             chosen = [method for method in methods if needed <= set(seeds.get(method, ()))]
             own["landscape"] = {**drawn, "methods": chosen}
         return {"datasets": {chapter.name: own}}
+
+    def remarks(self, config: Config) -> list[str]:
+        """Say what of config/studies is not taken over, for the methods asked for are others."""
+        known, found = entries(self, config), []
+        asked = self._datasets_asked(config)
+        for name in dict.fromkeys(
+            one if one in known else variants.base_name(one) for one in asked
+        ):
+            if left := left_out(self, config, name):
+                found.append(
+                    f"{name} has methods of your own, so config/studies/{self.name}.yaml's "
+                    f"{'; '.join(left)} are not taken over; the reference is "
+                    f"{known[name]['reference']}"
+                )
+        return found
 
     def published(self, config: Config) -> list[tuple[str, str, float]]:
         """Return the numbers published for its methods: (data set, method, number)."""

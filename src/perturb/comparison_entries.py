@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from perturb.config import Config, with_base
 from perturb.errors import PerturbError, did_you_mean
-from perturb.models import described
+from perturb.models import described, libraries, naming, registry
 
 if TYPE_CHECKING:
     from perturb.comparison import Comparing
@@ -23,7 +24,7 @@ def entries(study: Comparing, config: Config) -> dict[str, dict[str, Any]]:
     Raises PerturbError for a method that does not parse or is listed twice, for an unknown section,
     and for a reference or a landscape of a method that is not listed.
     """
-    known = config.section(study.name).get("datasets", {})
+    known = {name: entry for name, (entry, _) in _merged(study, config).items()}
     found = {dataset: _checked(study, known, dataset) for dataset in known}
     trained: dict[tuple[str, str], str] = {}
     for name, own in found.items():
@@ -33,9 +34,86 @@ def entries(study: Comparing, config: Config) -> dict[str, dict[str, Any]]:
                 raise PerturbError(
                     f"config, {study.name}.datasets: '{other}' and '{name}' both train the model "
                     f"{model} on {own.get('dataset', name)}, and a run finds its settings by these "
-                    "two. Describe the model under a further name under `models`, and use that."
+                    f"two. {_under_a_further_name(config, model, name)} and `model: "
+                    f"{naming.suggested(model, name)}` in '{name}' (docs/your-own-study.md)."
                 )
     return found
+
+
+def _under_a_further_name(config: Config, model: str, name: str) -> str:
+    """Say what to write so that a model has one more name, after what it is for."""
+    described_so = config.models.get(model, {"network": model})
+    text = ", ".join(f"{key}: {json.dumps(value)}" for key, value in described_so.items())
+    text = text.replace('"', "")
+    return f"Write `models: {{{naming.suggested(model, name)}: {{{text}}}}}`"
+
+
+def _as_of_another_model(study: Comparing, model: str, method: str) -> str:
+    """Say how a method stands twice in a table: as that of a model with a name of its own."""
+    named = study.model(study.parse(method))
+    base = named or model
+    name = naming.suggested(base, "second")
+    row = f"{name}_{method.removeprefix(f'{named}_')}"
+    with suppress(PerturbError):
+        if study.model(study.parse(row)) == name:
+            of_registry = base in registry.MODELS or libraries.split(base)[0]
+            what = f"{{network: {base}}}" if of_registry else f"(as {base} is described)"
+            return (
+                f"describe `models: {{{name}: {what}}}`, write `{row}` for one of them, and its "
+                f"settings under `models: {{{name}: ...}}` of this entry (docs/your-own-study.md)"
+            )
+    return (
+        "compare its settings in a further entry, whose model has a further name under `models` "
+        "(docs/your-own-study.md)"
+    )
+
+
+def left_out(study: Comparing, config: Config, dataset: str) -> list[str]:
+    """Say what an entry of config/studies names that is not among the methods put in its place."""
+    return _merged(study, config)[dataset][1]
+
+
+@lru_cache
+def _merged(study: Comparing, config: Config) -> dict[str, tuple[dict[str, Any], list[str]]]:
+    """Return each entry as the configuration's files come to it, and what `_of_own_methods` left.
+
+    A file of the user's changes the keys of an entry in config/studies one by one. Where it changes
+    `methods`, the other keys still name those that were there.
+    """
+    shipped = config.shipped(study.name).get("datasets", {})
+    found: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for dataset, entry in config.section(study.name).get("datasets", {}).items():
+        before = shipped.get(dataset)
+        found[dataset] = (entry, [])
+        if before and "methods" in entry and entry["methods"] != before.get("methods"):
+            try:
+                found[dataset] = _of_own_methods(study, entry, before)
+            except PerturbError as error:
+                where = f"config, {study.name}.datasets.{dataset}"
+                raise PerturbError(f"{where}: {error}") from None
+    return found
+
+
+def _of_own_methods(
+    study: Comparing, entry: Mapping[str, Any], shipped: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return an entry with methods of its own, without what the shipped one names beside them.
+
+    What the user's own file names is left as it is, so that a misspelt reference is an error.
+    """
+    names, found, left = _Names.of(study, entry), dict(entry), []
+    for key in ("reference", *_TIMES):
+        if key in found and found[key] == shipped.get(key):
+            reference = found.get("reference", names.methods[0])
+            if not names.lists(found[key]) or not names.lasts(found[key], key, reference):
+                left.append(f"{key} {found.pop(key)}")
+    drawn, before = found.get("landscape", {}), shipped.get("landscape", {}).get("methods")
+    if isinstance(before, list) and drawn.get("methods") == before:
+        listed = [name for name in before if names.lists(name)]
+        found["landscape"] = {**drawn, "methods": listed}
+        if gone := [name for name in before if name not in listed]:
+            left.append(f"landscapes of {', '.join(gone)}")
+    return found, left
 
 
 # What is said of a method on one data set, and not taken over for another.
@@ -123,7 +201,7 @@ class _Names:
         if twice:
             raise PerturbError(
                 f"listed twice: {', '.join(sorted(twice))}. A run's name is its method's: remove "
-                "one, or compare its settings in a second data set entry."
+                f"one, or {_as_of_another_model(study, entry['model'], min(twice))}."
             )
         return cls(study, epochs, full, full != given)
 
@@ -157,6 +235,20 @@ class _Names:
         """Whether a name's parts stand as in its one spelling, or glued: `asam_0.5_9_5` is none."""
         return name.count("_") <= self.study.format(self.study.parse(name)).count("_")
 
+    def lists(self, name: str) -> bool:
+        """Return whether a method is listed, however it is spelled."""
+        with suppress(PerturbError):
+            return bool(self.find("", name))
+        return False
+
+    def lasts(self, name: str, key: str, reference: str) -> bool:
+        """Return whether a listed method has the epochs that `key` asks of it, if it asks any."""
+        epochs = [
+            self.study.epochs(self.study.parse(self.find("reference", one)))
+            for one in (name, reference)
+        ]
+        return key not in _TIMES or epochs[0] == _TIMES[key][0] * epochs[1]
+
     def find(self, key: str, name: str) -> str:
         """Return a listed method as its row has it, however it is spelled; PerturbError if none."""
         try:
@@ -172,6 +264,11 @@ class _Names:
         )
 
 
+# What SGD is compared with, in the reference's epochs, and how that is said.
+_TIMES = {
+    "sgd": (1, "SGD at the reference's epochs"),
+    "sgd_double": (2, "SGD at twice the reference's epochs"),
+}
 # What a row may not set for itself: the table would compare what is not one thing.
 _OF_THE_TABLE = ("protocol", "limit")
 
@@ -202,10 +299,7 @@ def _check_epochs(study: Comparing, entry: Mapping[str, Any]) -> None:
     """Raise PerturbError where `sgd`, `sgd_double` or a landscape cannot be what it is called."""
     epochs = {row["method"]: study.epochs(study.parse(row["method"])) for row in entry["methods"]}
     wanted = epochs[entry["reference"]]
-    for key, times, words in (
-        ("sgd", 1, "SGD at the reference's epochs"),
-        ("sgd_double", 2, "SGD at twice the reference's epochs"),
-    ):
+    for key, (times, words) in _TIMES.items():
         method = entry.get(key)
         if method and epochs[method] != times * wanted:
             raise PerturbError(

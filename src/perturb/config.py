@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
@@ -12,8 +13,10 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
+from perturb.config_files import TWO_NAMES, merged
 from perturb.errors import PerturbError, closest, did_you_mean, similarity
 from perturb.limits import LARGEST_FLOAT, LARGEST_INTEGER
+from perturb.models import naming, registry
 
 STUDIES = Path(__file__).parent / "studies"
 # What keys were called before studies were plug-ins.
@@ -41,14 +44,20 @@ class Config:
                     f"config, top level: '{old}' is called '{new}' now: one list of data sets and "
                     f"further chapters. Write `{new}: {list(raw[old])}`."
                 )
-        whole = whole_schema(schema)
+        self.schema, whole = schema, whole_schema(schema)
         _check_texts(raw)
         self.values: dict[str, Any] = _as_wanted(dict(raw), whole, whole)
         _check(self.values, whole)
+        _check_models(self.models)
+        self.values = _under_one_name(self.values, _shipped(schema))
 
     def section(self, study: str) -> dict[str, Any]:
         """Return a study's own section, empty where the configuration has none."""
         return self.values.get(study, {})
+
+    def shipped(self, study: str) -> Mapping[str, Any]:
+        """Return a study's section as the checkout's own files have it, before the user's."""
+        return _shipped(self.schema).get(study, {})
 
     @property
     def models(self) -> dict[str, Any]:
@@ -88,7 +97,7 @@ def with_base(
 
 def spelled_out(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return training settings with `lr` called by its full name."""
-    return {"learning_rate" if key == "lr" else key: value for key, value in settings.items()}
+    return {TWO_NAMES.get(key, key): value for key, value in settings.items()}
 
 
 @lru_cache
@@ -106,6 +115,14 @@ def whole_schema(path: Path) -> dict[str, Any]:
                 raise PerturbError(f"{file}: $defs.{name} is another one's too. Rename it.")
         whole["properties"][file.parent.name] = section
     return whole
+
+
+@lru_cache
+def _shipped(schema: Path) -> dict[str, Any]:
+    """Return what the checkout's own files beside a schema say, as `Config` reads values."""
+    whole, own = whole_schema(schema), schema.parent / "config.yaml"
+    files = [*sorted(schema.parent.glob("studies/*.yaml")), *([own] if own.exists() else [])]
+    return _as_wanted(merged(files), whole, whole)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -163,6 +180,47 @@ def _check(values: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         raise PerturbError(_message(error, schema))
 
 
+def _check_models(models: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise PerturbError for a described model that is not called as one may be, with a name."""
+    for name, given in models.items():
+        of_its_own = given.get("network", name) != name
+        if of_its_own and not naming.may_be(name) and name not in registry.MODELS:
+            raise PerturbError(
+                f"config, models.{name[:_SHOWN]}: a described model is called by lower-case words "
+                "of letters, digits and points with a hyphen between them, and begins with no "
+                f"library's name. Write `{naming.suggested(name)[:_SHOWN]}`, wherever it stands."
+            )
+
+
+def _under_one_name(value: Any, shipped: Any, where: tuple[str, ...] = ()) -> Any:
+    """Return a configuration in which each setting has one name: the user's `lr` is gone.
+
+    Snakemake puts the user's files and the checkout's own together, in whatever order of keys. So
+    of two names the one holds that says something else than the checkout's own file. PerturbError
+    where both do.
+    """
+    if isinstance(value, list):
+        return [_under_one_name(one, None, (*where, str(at))) for at, one in enumerate(value)]
+    if not isinstance(value, Mapping):
+        return value
+    before = shipped if isinstance(shipped, Mapping) else {}
+    found = {k: _under_one_name(v, before.get(k), (*where, str(k))) for k, v in value.items()}
+    for names in TWO_NAMES.items():
+        here = [key for key in names if key in found]
+        if len(here) < 2:
+            continue
+        own = [key for key in here if key not in before or found[key] != before[key]]
+        if len(own) == 2:
+            raise PerturbError(
+                f"config, {_place(where)}: {' and '.join(f'{key} {value[key]}' for key in here)} "
+                "are two names of one setting. Keep one."
+            )
+        for key in here:
+            if key not in own:
+                del found[key]
+    return found
+
+
 def _leaves(value: Any, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield every value that is no mapping and no list, and where it stands."""
     if isinstance(value, Mapping):
@@ -183,10 +241,14 @@ def _check_numbers(values: Mapping[str, Any]) -> None:
                 f"config, {'.'.join(where)}: {_shown(value)} does not fit. Whole numbers go up to "
                 "2^63 - 1."
             )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise PerturbError(
+                f"config, {'.'.join(where)}: {value} does not fit. Give a finite number."
+            )
         if isinstance(value, float) and not abs(value) <= LARGEST_FLOAT:
             raise PerturbError(
                 f"config, {'.'.join(where)}: {value} does not fit. Runs are computed in float32: "
-                f"give a finite number of at most {LARGEST_FLOAT:.2g}."
+                f"give a number of at most {LARGEST_FLOAT:.2g}."
             )
 
 

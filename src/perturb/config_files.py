@@ -14,6 +14,9 @@ import yaml
 
 from perturb.errors import PerturbError
 
+# Settings with a short name beside their own.
+TWO_NAMES = {"lr": "learning_rate"}
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, 10 times as fast
 
 
@@ -28,7 +31,7 @@ def read(path: str | Path) -> dict[str, Any]:
     """Return what a file of YAML or JSON says.
 
     Raises PerturbError that names the file and the line where it does not parse, where a key
-    stands twice (both lines), and where it is no mapping.
+    stands twice (both lines), or a setting under two names, and where it is empty or no mapping.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -41,9 +44,12 @@ def read(path: str | Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise PerturbError(f"{path}: no UTF-8 text ({error}). Save it as UTF-8.") from None
     except yaml.YAMLError as error:
-        raise PerturbError(_says(path, error)) from None
+        raise PerturbError(_says(path, text, error)) from None
     if values is None:
-        return {}
+        raise PerturbError(
+            f"{path}: an empty file, which Snakemake takes for no configuration. Write a key with "
+            "its value, such as `seeds: [0, 1, 2]`, or leave the file out."
+        )
     if not isinstance(values, Mapping):
         raise PerturbError(
             f"{path}: no configuration. Write keys with their values, such as `seeds: [0, 1, 2]`."
@@ -90,8 +96,15 @@ def _update(into: dict[str, Any], values: Mapping[str, Any]) -> None:
             into[key] = value
 
 
-def _says(path: str | Path, error: yaml.YAMLError) -> str:
+def _says(path: str | Path, text: str, error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
+    lines = text.splitlines()
+    line = lines[mark.line] if mark and mark.line < len(lines) else ""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return (
+            f"{path}, line {mark.line + 1}: a tab stands at the beginning of the line, and YAML "
+            "takes no tab there. Write spaces instead of it."
+        )
     where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     begun = getattr(error, "context_mark", None)
@@ -116,7 +129,7 @@ def _check_keys(path: str | Path, root: yaml.Node) -> None:
             waiting += [(where, inner) for inner in node.value]
         elif isinstance(node, yaml.MappingNode):
             lines: dict[str, int] = {}
-            for key, inner in node.value:
+            for key, _ in node.value:
                 name, line = str(key.value), key.start_mark.line + 1
                 if name in lines and name != "<<":
                     place = f" in {where}" if where else ""
@@ -125,4 +138,15 @@ def _check_keys(path: str | Path, root: yaml.Node) -> None:
                         f"{line}. The second would win unsaid: keep one."
                     )
                 lines[name] = line
+            for short, long in TWO_NAMES.items():
+                if short in lines and long in lines:
+                    both = " and ".join(
+                        f"'{key.value}: {inner.value}' (line {key.start_mark.line + 1})"
+                        for key, inner in node.value
+                        if key.value in (short, long)
+                    )
+                    place = f" in {where}" if where else ""
+                    raise PerturbError(f"{path}: {both}{place} are one setting. Keep one of them.")
+            for key, inner in node.value:
+                name = str(key.value)
                 waiting.append((f"{where}.{name}" if where else name, inner))

@@ -13,6 +13,7 @@ class PerturbError(Exception):
 # Share of the letters that two words have in common, in order, to be taken for one: at 0.5,
 # `partial_data` was offered for `learning_rat`.
 NEAR = 0.6
+MOST = 20  # names that one message lists
 
 
 def closest(name: str, candidates: Iterable[str]) -> str | None:
@@ -27,7 +28,7 @@ def similarity(one: str, other: str) -> float:
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """Return `" Did you mean 'x'?"` for the closest candidate, or else the list of all of them.
+    """Return `" Did you mean 'x'?"` for the closest candidate, or else the list of them.
 
     `name` itself, which is what is wrong, is none of them; nothing where there is no other.
     """
@@ -35,4 +36,5 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     match = closest(name, candidates)
     if match or not candidates:
         return f" Did you mean '{match}'?" if match else ""
-    return f" Choose from: {', '.join(candidates)}."
+    more = f" and {len(candidates) - MOST} more" if len(candidates) > MOST else ""
+    return f" Choose from: {', '.join(candidates[:MOST])}{more}."

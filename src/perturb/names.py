@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -37,6 +38,8 @@ MAX_DIGITS = 9  # of epochs: float arithmetic counts them exactly
 _RADII = ("rho", "radius", "eta")  # parameters, or their beginnings, that must not be negative
 _FACTORS = (*_RADII, "alpha")
 
+# Cyrillic and Greek letters that are drawn as Latin ones.
+_LOOKS_LIKE = str.maketrans("асеорхуіѕԁмтгαορνυ", "aceopxyisdmtraopvu")
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _EXAMPLES = (
     "pugd_400",
@@ -260,6 +263,8 @@ def _timing_at(parts: _Parts) -> tuple[Timing, int]:
     start = _epochs(parts.take(r"\d+", expected)[0])
     epochs = parts.epochs()
     if start >= epochs:
+        if epochs == 1:
+            raise _Unparsed(f"'{start}' does not fit: a timed method takes 2 epochs or more")
         raise _Unparsed(f"'{start}' does not fit: it lies after the last of {epochs} epochs")
     if start < 1:
         raise _Unparsed("'0' does not fit: from epoch 0 on it is the rule itself, without timing")
@@ -368,12 +373,36 @@ def _check_values(name: str, schedule: Schedule, epochs: int) -> None:
             )
 
 
-def _repair(text: str) -> str:
-    """Return the valid name nearest to `text`: misspelt words mended, or else an example."""
+def _check_letters(text: str) -> None:
+    """Refuse a space, and a character that only looks like one of those that names are made of."""
+    for part in text.split("_"):
+        for character in part:
+            if character.isspace():
+                raise _Unparsed(f"'{_short(part)}' does not parse: a name has no spaces")
+            if not character.isascii():
+                called = unicodedata.name(character, "no character with a name")
+                raise _Unparsed(
+                    f"'{_short(part)}' does not parse: '{character}' is {called} "
+                    f"(U+{ord(character):04X}), whatever it looks like"
+                )
+
+
+def _plain(text: str) -> str:
+    """Return a name in small ASCII letters, with what looks like one of them replaced by it."""
+    same = unicodedata.normalize("NFKC", text).lower().translate(_LOOKS_LIKE)
+    return "".join(same.split())
+
+
+def _repair(text: str) -> str | None:
+    """Return the valid name nearest to `text`: misspelt words mended, or else an example.
+
+    Of as many epochs, where the text ends with them; None where none of so many is near.
+    """
+    text = _plain(text)
     words = {*MODEL_PREFIXES, *rules(), *ALIASES, *SHAPES, *TIMINGS}
     words |= {"pugdr", "pugds", "pugdrs", "pugdt", "samt"}
     mended = []
-    for part in text.lower().replace("-", "_").split("_"):
+    for part in filter(None, text.replace("-", "_").split("_")):
         number = part.lstrip(ascii_lowercase)
         word = part.removesuffix(number)
         if word and number:  # a model such as resnet18, or else a word glued to its number
@@ -381,13 +410,24 @@ def _repair(text: str) -> str:
             mended.append(prefix or (closest(word, words) or word) + number)
         else:
             mended.append(closest(word, words) or word if word else part)
-    for candidate in (text.lower(), "_".join(mended)):
-        try:
-            _check_numbers(_method(candidate))
-        except _Unparsed:
-            continue
-        return candidate
-    return closest("_".join(mended), _EXAMPLES) or _EXAMPLES[0]
+    for candidate in (text, "_".join(mended)):
+        if _is_valid(candidate):
+            return candidate
+    alike = [one for one in _EXAMPLES if one.partition("_")[0] == "".join(mended[:1])]
+    example = closest("_".join(mended), alike or _EXAMPLES) or (alike or _EXAMPLES)[0]
+    epochs = mended[-1] if len(mended) > 1 else ""
+    if not re.fullmatch(rf"0*[1-9]\d{{,{MAX_DIGITS - 1}}}", epochs, re.ASCII):
+        return example
+    example = re.sub(r"_\d+(?=$|xi|init|v\d)", f"_{epochs}", example)
+    return example if _is_valid(example) else None
+
+
+def _is_valid(text: str) -> bool:
+    try:
+        _check_numbers(_method(text))
+    except _Unparsed:
+        return False
+    return True
 
 
 @lru_cache(maxsize=65536)
@@ -398,15 +438,17 @@ def parse(text: str) -> Method:
     """
     shown = text if len(text) <= MAX_LENGTH else f"{text[:40]}..."
     try:
+        _check_letters(text)
         method = _method(text)
         _check_numbers(method)
         if len(text) > MAX_LENGTH:
             raise _Unparsed(f"its {len(text)} characters do not fit: a folder is called so")
         return method
     except _Unparsed as error:
+        near = _repair(text[:MAX_LENGTH])
+        offered = f" Closest valid name: '{near}'." if near else ""
         raise PerturbError(
-            f"method '{shown}': {error}. Closest valid name: '{_repair(text[:MAX_LENGTH])}'. "
-            "docs/method-names.md lists them all."
+            f"method '{shown}': {error}.{offered} docs/method-names.md lists them all."
         ) from None
 
 

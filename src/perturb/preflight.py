@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,12 @@ def check(config: Config, results: Path) -> None:
     for section, names in (("image_folders", folders), ("audits", config.values.get("audits", {}))):
         for name in names:
             _check_name(name, f"config, {section}.{name[:_LONGEST_NAME]}")
-    for name in folders:
+    for name, folder in folders.items():
+        if not str(folder).strip():
+            raise PerturbError(
+                f"config, image_folders.{name}: the path is empty. Write the folder that holds one "
+                "folder for each class."
+            )
         if name in registry.DATASETS or name in studies.NAMES:
             what = "study" if name in studies.NAMES else "built-in data set"
             raise PerturbError(
@@ -153,27 +159,61 @@ def _check_data(config: Config, results: Path, run: TrainSettings) -> None:
     elif not prepared and registry.shape(run.dataset) is None:
         return  # its size is told when it is prepared
     shape = shape_of(run.dataset, results, config)
-    model = models.get(described.get(config.models, run.model).network)
+    known = described.get(config.models, run.model)
+    model = models.get(known.network)
     try:
         model.check(shape.num_classes, shape.image_size, shape.channels)
     except PerturbError as error:
-        raise PerturbError(f"data set '{run.dataset}': {error}") from None
+        said = str(error)
+        if base in folders:  # whose size the configuration says
+            multiple = model.image_multiple
+            side = max(model.smallest_image, -(-shape.image_size // multiple) * multiple)
+            resized = f"Write `image_sizes: {{{base}: {side}}}`"
+            said = said.replace("Resize the images", resized)
+        raise PerturbError(f"data set '{run.dataset}': {said}") from None
+    if isinstance(run.freeze, int) and run.freeze:
+        inputs = (shape.num_classes, shape.image_size, shape.channels)
+        said = _of_freeze(run.freeze, known.network, known.to_json(), inputs)
+        if said:
+            raise PerturbError(f"config, train settings of {run.run}: {said}")
+
+
+@cache
+def _of_freeze(layers: int, network: str, model: str, inputs: tuple[int, int, int]) -> str:
+    """Say why a network cannot keep so many layers as they are; "" where it can.
+
+    Only the network knows its layers. So PyTorch is imported, where a number of them is given.
+    """
+    import torch
+
+    from perturb.models import build
+    from perturb.train.finetuning import freeze
+
+    with torch.random.fork_rng(devices=[]):
+        built = build(network, *inputs, described.Described.from_json(model).options)
+    try:
+        freeze(built, layers)
+    except PerturbError as error:
+        return str(error)
+    return ""
 
 
 def check_trajectory(run: Run, epochs: int, every: int) -> None:
     """Raise PerturbError where a run keeps too few checkpoints for the plane of its own path."""
     if 1 + (-(-epochs // every) if every else 1) >= 3:
         return
-    kept = f"each {every} of its epochs" if every else "only its last epoch"
+    kept = len({*range(every, epochs + 1, every), epochs}) if every else 1
+    plural = "s" if epochs > 1 else ""
     help = (
         f"Set landscape.checkpoint_every to {(epochs + 1) // 2 - (epochs % 2)} or less"
         if epochs > 1
         else "Train for 2 epochs or more"
     )
     raise PerturbError(
-        f"landscape of {run}: the plane of a trajectory takes 3 checkpoints, the initial weights "
-        f"among them, and of {epochs} epochs this run keeps {kept}. {help}, or leave the method "
-        "out of landscape.methods."
+        f"landscape of {run}: its path needs the weights of 3 moments, the beginning among them. "
+        f"This run has {epochs} epoch{plural} and keeps the weights of {kept + 1} moments: the "
+        f"beginning and {kept} epoch{'s' if kept > 1 else ''}. {help}, or leave the method out of "
+        "landscape.methods."
     )
 
 
@@ -181,21 +221,29 @@ def remarks(config: Config) -> list[str]:
     """Return what a user may not expect of the chapters asked for: settings that do not hold."""
     found = []
     asked = {
-        (chapter.study, run.dataset): run
+        (chapter.study, _entry_name(chapter, run)): run
         for chapter in studies.asked(config)
         for run in reversed(chapter.runs)
     }
-    for (study, dataset), run in asked.items():
+    defaults = _defaults(TrainSettings)
+    for (study, name), run in asked.items():
         own = spelled_out(studies.get(study).entry(config, run).get("train", {}))
-        defaults = _defaults(TrainSettings)
         for key, given in spelled_out(config.values["train"]).items():
             changed = given != defaults.get(key, given)
             if changed and key in own and own[key] != given:
                 found.append(
-                    f"{dataset} trains with {key} {own[key]}, as {study}.datasets.{dataset}.train "
-                    f"says, and not with the {given} of train: a data set's own goes before"
+                    f"{name} trains with {key} {own[key]}, as {study}.datasets.{name}.train says, "
+                    f"and not with the {given} of train: a data set's own goes before"
                 )
-    return found + _of_images(config) + _unranked(config)
+    of_studies = [text for study in studies.every() for text in study.remarks(config)]
+    return found + of_studies + _of_images(config) + _unranked(config)
+
+
+def _entry_name(chapter: Chapter, run: Run) -> str:
+    """Return how the entry of a run is called: as its data set, or as a chapter of its own name."""
+    plan = chapter.settings.get("plan", {"dataset": ""})
+    own = plan["dataset"] == run.dataset and variants.base_name(run.dataset) == run.dataset
+    return chapter.name.removeprefix(f"{chapter.study}_") if own else run.dataset
 
 
 def _of_images(config: Config) -> list[str]:
@@ -218,16 +266,31 @@ def _of_images(config: Config) -> list[str]:
 
 
 def _unranked(config: Config) -> list[str]:
-    """Say where several data sets of a study have no ranking, for their methods are others."""
+    """Say why several data sets of a study have no ranking."""
     found = []
     for name in dict.fromkeys(chapter.study for chapter in studies.asked(config)):
         of_study = [one for one in studies.asked(config) if one.study == name]
-        compared = [one.name for one in of_study if "plan" in one.settings]
-        if len(compared) > 1 and not any("plans" in one.settings for one in of_study):
-            found.append(
-                f"no ranking over {', '.join(compared)}: they have fewer than two methods in common"
+        compared = [one for one in of_study if "plan" in one.settings]
+        if len(compared) < 2 or any("plans" in one.settings for one in of_study):
+            continue
+        further = [one.name for one in compared if _is_further(config, one)]
+        ranked = [one.name for one in compared if one.name not in further]
+        if len(ranked) > 1:
+            which = ", ".join(ranked) if further else "they"
+            why = f"{which} have fewer than two methods in common"
+        else:
+            why = (
+                "a ranking takes each data set once, under its own name, and "
+                f"{', '.join(further)} {'have' if len(further) > 1 else 'has'} a `dataset:`"
             )
+        found.append(f"no ranking over {', '.join(one.name for one in compared)}: {why}")
     return found
+
+
+def _is_further(config: Config, chapter: Chapter) -> bool:
+    """Whether a chapter's entry names its data set, so that it is not the data set's own."""
+    study = studies.get(chapter.study)
+    return any("dataset" in study.entry(config, run) for run in chapter.runs[:1])
 
 
 def _defaults(specification: type[Specification]) -> Mapping[str, Any]:

@@ -200,6 +200,7 @@ class Study:
         example: what a configuration may say of a user's folder of images in this study, as text.
         published: numbers published for its runs, for audits: (data set, method, number).
         outside_grammar: names of result files that no method name can express, for audits.
+        remarks: what a user may not expect of what is asked for, as sentences without their stops.
     """
 
     name: str
@@ -226,6 +227,7 @@ class Study:
     example: str = ""
     published: Callable[[Config], Sequence[tuple[str, str, float]]] = lambda config: ()
     outside_grammar: Callable[[Config], Sequence[str]] = lambda config: ()
+    remarks: Callable[[Config], Sequence[str]] = lambda config: ()
 
 
 def load(reference: str) -> Callable[..., Any]:

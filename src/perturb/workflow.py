@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import msgspec
@@ -49,13 +50,21 @@ _MADE_OF_NOTHING = ("perturb.analysis.parts:comparison", "perturb.figures.parts:
 
 
 def writable(folder: Path) -> Path:
-    """Return `folder`; PerturbError where nothing can be written below it. Creates nothing."""
+    """Return `folder`; PerturbError where nothing can be written below it. Leaves nothing there."""
     existing = folder.absolute()
     while not existing.exists():
         existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
+    able = existing.is_dir() and os.access(existing, os.W_OK)
+    if able and existing != folder.absolute():
+        # To `root` every folder says yes, those of /proc too: only trying tells.
+        try:
+            Path(mkdtemp(prefix=".perturb-", dir=existing)).rmdir()
+        except OSError:
+            able = False
+    if not able:
         raise PerturbError(
-            f"cannot write to {folder}: {existing} is no folder that you may write to."
+            f"cannot write to {folder}: {existing} is no folder that you may write to. Write "
+            "another one: `pathvars: {results: results/mine}`."
         )
     return folder
 
