@@ -112,6 +112,42 @@ def test_a_row_of_the_ensembles():
     assert row["epochs"] == 12 and row["seeds"] == 2
 
 
+def rates(*kernel):
+    """A table of three rates, plain 80, 85, 90 % at each of three seeds, and so with the kernel."""
+    rows = [
+        {
+            "method": f"repel_{push}every-20_most-1_lr-{lr}_40",
+            "seeds": "0 1 2" if mean else None,
+            "by_seed": " ".join(str((mean + at * step) / 100) for at in range(3)) if mean else None,
+            "diverged_runs": 0 if mean else 3,
+            "chance": 0.1,
+        }
+        for push, means in (("", (80, 85, 90)), ("strength-10_width-0.01_", kernel))
+        for lr, mean, more in zip(("1e-3", "0.01", "0.1"), means, (0, 0.1, 0.2), strict=True)
+        for step in [1 + more * bool(push)]
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_learning_rates_are_stabilised_only_where_the_seeds_agree():
+    def told(frame):
+        return claims.rates_are_stabilised({"hyperparameters": frame})
+
+    steady = told(rates(84, 85, 87))
+    assert steady == claims.Answer(
+        claims.YES,
+        "range over lr 0.001, 0.01, 0.1: plain 10.00, kernel 3.20 points; difference −6.80 "
+        "[−7.30, −6.30] points",
+    )
+    assert told(rates(70, 85, 90)).verdict == claims.NO
+    diverged = told(rates(80, 85, None))  # chance, 10 %, at every seed
+    assert diverged.verdict == claims.NO and "kernel 76.10" in diverged.ours
+    mixed = rates(80, 85, 90)
+    mixed.loc[5, "by_seed"] = "0.80 0.95 0.99"
+    assert told(mixed).verdict == claims.OPEN
+    assert told(rates(80, 85, 90).iloc[[0, 3]]) is None
+
+
 def test_claims_are_answered_by_numbers():
     rows = pd.DataFrame(
         {

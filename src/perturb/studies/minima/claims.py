@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from perturb.analysis.statistics import FEW_SEEDS
+from perturb.analysis.statistics import FEW_SEEDS, summarise
 from perturb.analysis.table import Cell, Column, Group, Table
 from perturb.studies.minima.chapters import INDEPENDENT
 from perturb.studies.minima.names import Name, parse
@@ -179,33 +179,61 @@ def law_holds(frames: Frames) -> Answer | None:
 
 
 def rates_are_stabilised(frames: Frames) -> Answer | None:
-    """Over fixed learning rates, the spread of accuracy is smaller with the kernel."""
+    """Over fixed learning rates, the spread of accuracy is smaller with the kernel, seed by seed.
+
+    Open where the interval of the difference of the two ranges has 0 in it.
+    """
     if "hyperparameters" not in frames:
         return None
-    frame = frames["hyperparameters"]
-    pairs = _by_rate(frame)
+    pairs = _by_rate(frames["hyperparameters"])
     if len(pairs) < 2:
         return None
-    spans = [float(np.ptp([pair[at] for pair in pairs.values()])) for at in (0, 1)]
-    ours = f"range over lr {', '.join(f'{lr:g}' for lr in pairs)}: plain {spans[0]:.2f}, kernel "
-    return Answer(YES if spans[1] < spans[0] else NO, ours + f"{spans[1]:.2f} points")
+    seeds = sorted(set.intersection(*(set(of) for pair in pairs.values() for of in pair)))
+    if not seeds:
+        return None
+    plain, kernel = (
+        np.array([np.ptp([pair[at][seed] for pair in pairs.values()]) for seed in seeds])
+        for at in (0, 1)
+    )
+    found = summarise((kernel - plain).tolist())
+    ours = (
+        f"range over lr {', '.join(f'{lr:g}' for lr in pairs)}: plain {plain.mean():.2f}, kernel "
+        f"{kernel.mean():.2f} points; difference {found.mean:+.2f}"
+    )
+    if found.low is None or found.high is None:
+        return Answer(OPEN, _minus(f"{ours} points"))
+    verdict = YES if found.high < 0 else NO if found.low > 0 else OPEN
+    return Answer(verdict, _minus(f"{ours} [{found.low:+.2f}, {found.high:+.2f}] points"))
 
 
-def _by_rate(frame: pd.DataFrame) -> dict[float, tuple[float, float]]:
-    """Return accuracy without and with the kernel by fixed learning rate; chance if diverged."""
-    found: dict[float, dict[bool, float]] = {}
+def _by_rate(frame: pd.DataFrame) -> dict[float, tuple[dict[int, float], dict[int, float]]]:
+    """Return accuracy by seed, without and with the kernel, by fixed learning rate, in percent.
+
+    A run that diverged counts as chance.
+    """
+    found: dict[float, dict[bool, dict[int, float]]] = {}
     usual = {"schedule": "fixed", "decay": 1e-3, "normalised": False}
     names = [(parse(row["method"]), row) for row in frame.to_dict("records")]
     names = [(n, r) for n, r in names if all(n.values[k] == v for k, v in usual.items())]
     names = [(n, r) for n, r in names if n.head == "repel"]
     epochs = min((name.epochs for name, _ in names), default=0)
+    every = {seed for _, row in names for seed in _seeds(row)}
     for name, row in names:
         if name.epochs == epochs:
-            value = _accuracy(row)
-            value = 100 * row["chance"] if np.isnan(value) else value
-            found.setdefault(name.values["lr"], {})[bool(name.values["strength"])] = value
+            values = dict.fromkeys(every, 100 * row["chance"]) if row["diverged_runs"] else {}
+            values |= _seeds(row)
+            found.setdefault(name.values["lr"], {})[bool(name.values["strength"])] = values
     both = {lr: one for lr, one in found.items() if len(one) == 2}
     return {lr: (one[False], one[True]) for lr, one in sorted(both.items())}
+
+
+def _seeds(row: Mapping[str, Any]) -> dict[int, float]:
+    """Return a row's accuracy by seed, in percent, of the runs that finished."""
+    named = (
+        str(row[name]).split() if row[name] == row[name] else [] for name in ("seeds", "by_seed")
+    )
+    seeds, values = named
+    return {int(seed): 100 * float(value) for seed, value in zip(seeds, values, strict=False)}
 
 
 def epochs_do_not_help(frames: Frames) -> Answer | None:
