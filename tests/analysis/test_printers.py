@@ -1,5 +1,7 @@
 import io
 import re
+import shutil
+import subprocess
 
 import pandas as pd
 import pytest
@@ -132,3 +134,48 @@ def test_its_files_are_called_after_it(table, tmp_path):
     assert (tmp_path / f"{table.name}.provenance.csv").read_text() == "method,run\na_1,runs/a\n"
     written = {path.name for path in tmp_path.iterdir()}
     assert written == {f"{table.name}.{ending}" for ending in printers.KINDS}
+
+
+def wide(number, width=0):
+    """A table of so many columns of numbers behind a name and, with a width, running text."""
+    columns = [Column("Method", "code")]
+    columns += [Column("Why", "text", width=width)] if width else []
+    columns += [Column(f"Accuracy {at}", unit="%") for at in range(number)]
+    cells = [
+        Cell("pugdr_isin_2_0.01_30"),
+        *([Cell("as it is told, in words " * 4)] if width else []),
+    ]
+    cells += [Cell("98.61", interval="[97.20, 99.90]") for _ in range(number)]
+    return Table("wide", "Wide", pd.DataFrame(), tuple(columns), [Group("", [cells])], "A caption.")
+
+
+@pytest.mark.parametrize(
+    ("made", "size", "text"),
+    [
+        (wide(4), r"\scriptsize", None),
+        (wide(7), r"\tiny", None),
+        (wide(2, width=60), r"\scriptsize", 60),
+        (wide(4, width=60), r"\scriptsize", "narrower"),
+    ],
+    ids=["narrow", "wide", "with text", "wide with text"],
+)
+def test_a_wide_table_fits_the_page_first_by_its_text_then_by_its_type(made, size, text, tmp_path):
+    found = printers.latex(made)
+    assert found.startswith(rf"\begingroup{size}\setlength")
+    given = [float(mm) for mm in re.findall(r"p\{([\d.]+)mm\}", found)]
+    if text == "narrower":
+        assert 0.6 * 60 <= given[0] < 60
+    else:
+        assert given == ([text] if text else [])
+    if not shutil.which("pdflatex"):
+        pytest.skip("no pdflatex: whether it fits is not seen")
+    (tmp_path / "alone.tex").write_text(
+        r"\documentclass[a4paper,10pt]{article}\usepackage[T1]{fontenc}\usepackage[utf8]{inputenc}"
+        r"\usepackage[margin=18mm]{geometry}\usepackage{array,booktabs,longtable}"
+        rf"\begin{{document}}{found}\end{{document}}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "alone.tex"]
+    for _ in range(2):  # a longtable's columns are as wide as the run before found them
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    too_wide = re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\) in alignment", done.stdout)
+    assert [points for points in map(float, too_wide) if points > 10] == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,10 @@ _BAR = 120  # user units across the picture of a difference, zero in the middle
 _METHOD = re.compile(r"(?<![\w./])[a-z][a-z0-9.]*(?:_[a-zA-Z0-9.+-]*[a-zA-Z0-9])+(?!\w)")
 # The number that a text begins with: `−0.09`, `<0.001`, `1,024`, `2/3`.
 _LEADING = re.compile(r"[<>≥≤ ]*([+−-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?)")
+# Of LaTeX in mm: the text of an A4 page, a character of small type (of code), between two columns.
+_TEX_WIDTH, _TEX_CHARACTER, _TEX_CODE, _TEX_BETWEEN = 174.0, 1.2, 1.3, 1.4
+_LEAST_SHARE = 0.6  # of its width that a column of running text keeps
+_TINY = 5 / 7  # of small type
 _TEX = {
     "\\": r"\textbackslash{}",
     "_": r"\_",
@@ -267,9 +271,10 @@ def latex(table: Table) -> str:
     apart = any(table.columns[index].width for index in shown)
     header = [r"\toprule", *_tex_header(table, shown), r"\midrule"]
     letters = _letters(table)
+    size, share = _tex_size(table, shown, letters)
     lines = [
-        r"\begingroup\scriptsize\setlength{\tabcolsep}{2pt}\setlength{\LTcapwidth}{\linewidth}",
-        rf"\begin{{longtable}}{{@{{}}{_tex_columns(table, shown)}@{{}}}}",
+        rf"\begingroup{size}\setlength{{\tabcolsep}}{{2pt}}\setlength{{\LTcapwidth}}{{\linewidth}}",
+        rf"\begin{{longtable}}{{@{{}}{_tex_columns(table, shown, share)}@{{}}}}",
         rf"\caption{{{prose(f'{table.title}. {table.caption}{_left_out(table)}')}}}"
         rf"\label{{tab:{table.name}}}\\",
         *header,
@@ -298,12 +303,42 @@ def _left_out(table: Table) -> str:
     return f" Not shown here for want of width, but in {table.name}.csv: {listed}."
 
 
-def _tex_columns(table: Table, shown: Sequence[int]) -> str:
+def _tex_size(table: Table, shown: Sequence[int], letters: Mapping[str, str]) -> tuple[str, float]:
+    """Return a table's size of type, and by what its columns of a given width are narrower.
+
+    So that it is as wide as the page at most, told from the characters of its cells: columns of
+    running text give way first, then the type.
+    """
+    given, others = 0.0, 0.0
+    for index in shown:
+        column = table.columns[index]
+        others += _TEX_BETWEEN * (1 + table.has_interval(index))
+        if column.width:
+            given += column.width
+            continue
+        cells = [c for row in table.rows() for at, c in placed(row) if at == index and c.span == 1]
+        texts = [
+            f"{c.text if c.short is None else c.short} {c.label}".strip() + " " + c.interval
+            for c in cells
+        ]
+        marks = any(note in letters for c in cells for note in (*c.alerts, *c.notes))
+        longest = max(map(len, (*texts, *_head_lines(column))), default=0) + marks
+        others += longest * (_TEX_CODE if column.kind == "code" else _TEX_CHARACTER)
+    if given + others <= _TEX_WIDTH:
+        return r"\scriptsize", 1.0
+    share = (_TEX_WIDTH - others) / given if given else 0.0
+    if share >= _LEAST_SHARE:
+        return r"\scriptsize", share
+    others *= _TINY
+    return r"\tiny", min(1.0, (_TEX_WIDTH - others) / given) if given else 1.0
+
+
+def _tex_columns(table: Table, shown: Sequence[int], share: float) -> str:
     parts = []
     for index in shown:
         column = table.columns[index]
         if column.width:
-            plain = rf">{{\raggedright\arraybackslash}}p{{{column.width:g}mm}}"
+            plain = rf">{{\raggedright\arraybackslash}}p{{{column.width * share:.3g}mm}}"
         else:
             plain = {"number": "r", "count": "c", "verdict": "c"}.get(column.kind, "l")
         parts.append(plain + (r"@{\,}l" if table.has_interval(index) else ""))

@@ -31,13 +31,13 @@ RUNS = (
     Column("Method", "code", width=40),
     Column("Seed", "count"),
     Column("Status", "text", width=26),
-    Column("mAP after stage 1", unit="%"),
-    Column("mAP, last epoch", unit="%"),
+    Column("mAP after stage 1", unit="%", short="mAP after\nstage 1 (%)"),
+    Column("mAP, last epoch", unit="%", short="mAP, last\nepoch (%)"),
     Column("Net 0", unit="%"),
     Column("Net 1", unit="%"),
-    Column("mAP, best epoch by test", unit="%"),
-    Column("mINP, last epoch", unit="%"),
-    Column("Empty batches", "count"),
+    Column("mAP, best epoch by test", unit="%", short="mAP, best\nby test (%)"),
+    Column("mINP, last epoch", unit="%", short="mINP, last\nepoch (%)"),
+    Column("Empty batches", "count", short="Empty\nbatches"),
     Column("Device", "text", width=24, paper=False),
 )
 
