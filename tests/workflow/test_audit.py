@@ -32,7 +32,7 @@ def test_an_audit_makes_its_tables_figures_and_page_the_same_each_time(make_chec
     truth = make_folder(tmp_path / "mine", 0)
     made = []
     for name in ("one", "two"):
-        checkout = make_checkout(name, values=settings(tmp_path / "mine"))
+        checkout = make_checkout(name, values=settings("../mine"))
         done = checkout.snakemake("--", "results/audit/mine.html")
         assert done.returncode == 0, done.stderr
         made.append(hashes(checkout.results))
