@@ -190,7 +190,8 @@ def test_without_their_images_runs_are_checked_and_not_trained_again(unpacked, t
         found = Verification(results, left_out=left_out)
         manifests = records.check_data(found, config)
         initial = records.check_initial_weights(found)
-        runs = records.check_runs(found, config, studies.asked(config), manifests, initial)
+        asked, known = studies.asked(config), studies.chapters(config)
+        runs = records.check_runs(found, config, asked, known, manifests, initial)
         retrain_sample(found, config, runs, 1, 0)
     finally:
         shutil.move(tmp_path / "digits.npz", images)
