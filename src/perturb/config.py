@@ -13,7 +13,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-from perturb.config_files import TWO_NAMES, merged
+from perturb.config_files import LOADER, TWO_NAMES, merged
 from perturb.errors import PerturbError, closest, did_you_mean, similarity
 from perturb.limits import LARGEST_FLOAT, LARGEST_INTEGER
 from perturb.models import naming, registry
@@ -126,7 +126,7 @@ def _shipped(schema: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
 
 
 def _resolve(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:

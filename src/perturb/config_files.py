@@ -17,7 +17,7 @@ from perturb.errors import PerturbError
 # Settings with a short name beside their own.
 TWO_NAMES = {"lr": "learning_rate"}
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, 10 times as fast
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, 10 times as fast
 
 
 def check_files(paths: Iterable[str | Path]) -> None:
@@ -35,10 +35,10 @@ def read(path: str | Path) -> dict[str, Any]:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=_Loader)
+        node = yaml.compose(text, Loader=LOADER)
         if node is not None:
             _check_keys(path, node)
-        values = yaml.load(text, Loader=_Loader)
+        values = yaml.load(text, Loader=LOADER)
     except OSError as error:
         raise PerturbError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError as error:

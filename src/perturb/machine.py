@@ -18,6 +18,7 @@ def describe_cpu() -> str:
     return f"cpu ({_cpu_name()})"
 
 
+@cache
 def may_have_gpu() -> bool:
     """Return whether PyTorch could find a GPU: where not, nobody has to import it and ask."""
     return any(Path(node).exists() for node in _GPU_NODES)

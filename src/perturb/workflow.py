@@ -93,6 +93,7 @@ class Workflow(DataSets):
         return preflight.remarks(self.config)
 
     @staticmethod
+    @cache
     def run(dataset: str, model: str, method: str, seed: str) -> Run:
         """Return the run of these names; PerturbError where its seed has another spelling.
 
