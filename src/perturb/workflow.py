@@ -456,13 +456,17 @@ class Workflow(DataSets):
 
         Snakemake does not make again what is gone where what was made from it is there. So a
         command without a target asks for each by its name, and what was deleted comes back.
-        None of partial results, which are made from what is there.
+        None of partial results, which are made from what is there, nor of a chapter without a
+        table yet: that one needs them all the same, and planning a new study need not ask twice.
         """
         if self.partial:
             return []
         found = dict.fromkeys(
             path
             for chapter in self.asked
+            if any(
+                Path(self.file(f"tables/{chapter.stem(t)}.csv")).exists() for t in chapter.tables
+            )
             for part in chapter.parts
             for paths in part.inputs.values()
             for path in paths
