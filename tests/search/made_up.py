@@ -9,7 +9,8 @@ import numpy as np
 from perturb.errors import PerturbError
 from perturb.files import write_json, write_npz
 from perturb.runs import Run
-from perturb.search.settings import Search, Stage, read
+from perturb.search.reading import read
+from perturb.search.settings import Search, Stage
 from perturb.search.steps import Step, advance
 
 

@@ -6,8 +6,8 @@ from perturb import studies
 from perturb.config import Config
 from perturb.errors import PerturbError
 from perturb.search.listing import by_stage, search_of
+from perturb.search.reading import read
 from perturb.search.rungs import buy, epochs_of_rungs, section, share, text
-from perturb.search.settings import read
 
 
 @pytest.mark.parametrize(

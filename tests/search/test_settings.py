@@ -6,7 +6,8 @@ from perturb import studies
 from perturb.config import Config
 from perturb.errors import PerturbError
 from perturb.search.points import ask, points
-from perturb.search.settings import Search, check_fresh, plain
+from perturb.search.reading import check_fresh
+from perturb.search.settings import Search, plain
 
 from .made_up import DEPTH, LR, REPEATS, stages
 

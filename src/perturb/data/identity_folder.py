@@ -3,7 +3,7 @@
 An image's identity and camera are read from its name, `0002_c1s1_000451_03.jpg`. A name that does
 not say its camera is refused: evaluators that take another part of the name for it (the frame's
 number, as a widely used one does) rank each query among its own camera's images, and report
-several times the rank-1 rate (docs/reid.md).
+several times the rank-1 rate.
 """
 
 from __future__ import annotations

@@ -183,18 +183,18 @@ MODELS: dict[str, Model] = {
         ),
         Model(
             "reid_small",
-            "perturb.models.reid:small",
+            "perturb.models.reidentification:small",
             "small CNN for re-identification: pooled features, embedding, classifier",
         ),
         Model(
             "reid_resnet50",
-            "perturb.models.reid:resnet50",
+            "perturb.models.reidentification:resnet50",
             "ResNet-50 for re-identification, its backbone from ImageNet weights",
             pretrained=True,
         ),
         Model(
             "reid_resnet50_random",
-            "perturb.models.reid:resnet50",
+            "perturb.models.reidentification:resnet50",
             "ResNet-50 for re-identification, its backbone drawn at random",
         ),
         *(

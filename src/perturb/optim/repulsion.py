@@ -1,4 +1,4 @@
-"""A term of the loss that pushes the weights away from where they have been (docs/minima.md).
+"""A term of the loss that pushes the weights away from where they have been.
 
 With C stored checkpoints theta_c and D_c = norm(theta - theta_c)^2 over all trainable numbers:
 `s/C * sum_c k(D_c)`, `k = exp(-w D)` (RBF) or `k = 1 - tanh(w D)`. Its gradient is

@@ -17,7 +17,8 @@ from perturb.errors import PerturbError, did_you_mean
 from perturb.planning.cost import Cost
 from perturb.runs import Run
 from perturb.search import catalogue, refusals
-from perturb.search.settings import Search, check_fresh, read
+from perturb.search.reading import check_fresh, read
+from perturb.search.settings import Search
 from perturb.search.steps import Naming, first_trials
 from perturb.study import Chapter, Measure, Page, Study
 from perturb.train.settings import TrainSettings

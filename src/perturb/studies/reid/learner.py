@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from perturb import models
 from perturb.errors import PerturbError
 from perturb.models import registry
-from perturb.models.reid import ReidNetwork
+from perturb.models.reidentification import ReidNetwork
 from perturb.random import stream
 from perturb.retrieval import evaluate
 from perturb.studies.reid import batches, methods

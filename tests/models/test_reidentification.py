@@ -6,7 +6,7 @@ import torchvision
 
 from perturb import models
 from perturb.models import pretrained
-from perturb.models.reid import ReidNetwork
+from perturb.models.reidentification import ReidNetwork
 
 
 def count(network) -> int:
