@@ -77,8 +77,10 @@ def test_other_spellings_of_one_run_print_its_one_name():
         ("repel_strength-1e999_600", "finite"),
         ("repel_every-1.5_600", "every is a whole number"),
         ("repel_merged-1_600", "merged is true or false"),
-        ("repel_strength-١_600", "finite number"),
-        ("repel_600\n", "ends with the number of epochs"),
+        ("repel_strength-١_600", r"'١' is ARABIC-INDIC DIGIT ONE \(U\+0661\)"),
+        ("rеpel_600", "'е' is CYRILLIC SMALL LETTER IE"),
+        ("repel_strength-10 _600", "a name has no spaces"),
+        ("repel_600\n", "a name has no spaces"),
     ],
 )
 def test_a_mistake_is_named(text, message):

@@ -10,13 +10,13 @@ from __future__ import annotations
 import ast
 import math
 import re
-import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
+from perturb import slugs
 from perturb.errors import PerturbError, closest, did_you_mean
 from perturb.limits import LARGEST_FACTOR, LARGEST_FLOAT
 from perturb.methods import Method, Schedule, Timing
@@ -38,8 +38,6 @@ MAX_DIGITS = 9  # of epochs: float arithmetic counts them exactly
 _RADII = ("rho", "radius", "eta")  # parameters, or their beginnings, that must not be negative
 _FACTORS = (*_RADII, "alpha")
 
-# Cyrillic and Greek letters that are drawn as Latin ones.
-_LOOKS_LIKE = str.maketrans("асеорхуіѕԁмтгαορνυ", "aceopxyisdmtraopvu")
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _EXAMPLES = (
     "pugd_400",
@@ -373,32 +371,12 @@ def _check_values(name: str, schedule: Schedule, epochs: int) -> None:
             )
 
 
-def _check_letters(text: str) -> None:
-    """Refuse a space, and a character that only looks like one of those that names are made of."""
-    for part in text.split("_"):
-        for character in part:
-            if character.isspace():
-                raise _Unparsed(f"'{_short(part)}' does not parse: a name has no spaces")
-            if not character.isascii():
-                called = unicodedata.name(character, "no character with a name")
-                raise _Unparsed(
-                    f"'{_short(part)}' does not parse: '{character}' is {called} "
-                    f"(U+{ord(character):04X}), whatever it looks like"
-                )
-
-
-def _plain(text: str) -> str:
-    """Return a name in small ASCII letters, with what looks like one of them replaced by it."""
-    same = unicodedata.normalize("NFKC", text).lower().translate(_LOOKS_LIKE)
-    return "".join(same.split())
-
-
 def _repair(text: str) -> str | None:
     """Return the valid name nearest to `text`: misspelt words mended, or else an example.
 
     Of as many epochs, where the text ends with them; None where none of so many is near.
     """
-    text = _plain(text)
+    text = slugs.as_drawn(text)
     words = {*MODEL_PREFIXES, *rules(), *ALIASES, *SHAPES, *TIMINGS}
     words |= {"pugdr", "pugds", "pugdrs", "pugdt", "samt"}
     mended = []
@@ -438,7 +416,9 @@ def parse(text: str) -> Method:
     """
     shown = text if len(text) <= MAX_LENGTH else f"{text[:40]}..."
     try:
-        _check_letters(text)
+        for part in text.split("_"):
+            if wrong := slugs.wrong_letter(part):
+                raise _Unparsed(f"'{_short(part)}' does not parse: {wrong}")
         method = _method(text)
         _check_numbers(method)
         if len(text) > MAX_LENGTH:

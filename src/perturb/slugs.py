@@ -7,6 +7,7 @@ has its default value is left out.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,29 @@ from typing import Any
 from perturb.errors import PerturbError, did_you_mean
 
 NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+
+# Cyrillic and Greek letters that are drawn as Latin ones.
+_DRAWN_ALIKE = str.maketrans("асеорхуіѕԁмтгαορνυ", "aceopxyisdmtraopvu")
+
+
+def wrong_letter(text: str) -> str:
+    """Say which character of a name is none of those that names are made of, "" where all are.
+
+    That is a space, and what may only look like one of them.
+    """
+    for character in text:
+        if character.isspace():
+            return "a name has no spaces"
+        if not character.isascii():
+            called = unicodedata.name(character, "no character with a name")
+            return f"'{character}' is {called} (U+{ord(character):04X}), whatever it looks like"
+    return ""
+
+
+def as_drawn(text: str) -> str:
+    """Return a name in small ASCII letters, with what looks like one of them replaced by it."""
+    same = unicodedata.normalize("NFKC", text).lower().translate(_DRAWN_ALIKE)
+    return "".join(same.split())
 
 
 def number(value: float) -> str:
@@ -81,6 +105,8 @@ def parse(
     A value is of the type of its default, a number where that is None. Raises PerturbError that
     says which part does not parse, and shows the pattern.
     """
+    if wrong := wrong_letter(text):
+        raise PerturbError(f"'{text}' does not parse: {wrong}.")
     parts = text.split("_")
     if parts[0] != head:
         raise PerturbError(f"'{text}' does not parse: its first word is not '{head}'.")
