@@ -30,7 +30,7 @@ from perturb.planning.settings import Settings
 from perturb.search.listing import said
 from perturb.study import Chapter
 from perturb.train.settings import TrainSettings
-from perturb.workflow import Workflow, writable
+from perturb.workflow import Workflow
 
 _SHAPES = {
     "cos": "anneals from beta_max to beta_min by a cosine",
@@ -72,7 +72,7 @@ def check(root: Path, files: Sequence[Path]) -> str:
     """Return what the configuration asks for, in lines; PerturbError where it cannot work."""
     config = configuration(root, files)
     results = Path(config.values.get("pathvars", {}).get("results", "results"))
-    workflow = Workflow(config, writable(results), root, writes=lambda: False)
+    workflow = Workflow(config, preflight.writable(results), root, writes=lambda: False)
     remarks = workflow.check()
     if target := Settings.of(config.values).target:
         targets.resolve(target, workflow)

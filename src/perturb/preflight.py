@@ -6,10 +6,12 @@ it together shows: names that meet on disk, data sets and models that do not fit
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import msgspec
@@ -295,3 +297,23 @@ def _is_further(config: Config, chapter: Chapter) -> bool:
 
 def _defaults(specification: type[Specification]) -> Mapping[str, Any]:
     return {field.name: field.default for field in msgspec.structs.fields(specification)}
+
+
+def writable(folder: Path) -> Path:
+    """Return `folder`; PerturbError where nothing can be written below it. Leaves nothing there."""
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    able = existing.is_dir() and os.access(existing, os.W_OK)
+    if able and existing != folder.absolute():
+        # To `root` every folder says yes, those of /proc too: only trying tells.
+        try:
+            Path(mkdtemp(prefix=".perturb-", dir=existing)).rmdir()
+        except OSError:
+            able = False
+    if not able:
+        raise PerturbError(
+            f"cannot write to {folder}: {existing} is no folder that you may write to. Write "
+            "another one: `pathvars: {results: results/mine}`."
+        )
+    return folder

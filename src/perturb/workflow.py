@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import msgspec
@@ -47,26 +46,6 @@ TABLE_TEMPLATE = Path(__file__).parent / "analysis" / "table.html.j2"
 FIGURE_KINDS = ("pdf", "png")
 # Makers of parts that say of runs that are not there that they are not.
 _MADE_OF_NOTHING = ("perturb.analysis.parts:comparison", "perturb.figures.parts:draw")
-
-
-def writable(folder: Path) -> Path:
-    """Return `folder`; PerturbError where nothing can be written below it. Leaves nothing there."""
-    existing = folder.absolute()
-    while not existing.exists():
-        existing = existing.parent
-    able = existing.is_dir() and os.access(existing, os.W_OK)
-    if able and existing != folder.absolute():
-        # To `root` every folder says yes, those of /proc too: only trying tells.
-        try:
-            Path(mkdtemp(prefix=".perturb-", dir=existing)).rmdir()
-        except OSError:
-            able = False
-    if not able:
-        raise PerturbError(
-            f"cannot write to {folder}: {existing} is no folder that you may write to. Write "
-            "another one: `pathvars: {results: results/mine}`."
-        )
-    return folder
 
 
 class Workflow(DataSets):
@@ -459,18 +438,12 @@ class Workflow(DataSets):
         None of partial results, which are made from what is there, nor of a chapter without a
         table yet: that one needs them all the same, and planning a new study need not ask twice.
         """
-        if self.partial:
-            return []
-        found = dict.fromkeys(
-            path
-            for chapter in self.asked
-            if any(
-                Path(self.file(f"tables/{chapter.stem(t)}.csv")).exists() for t in chapter.tables
-            )
-            for part in chapter.parts
-            for paths in part.inputs.values()
-            for path in paths
-        )
+        found: dict[str, None] = {}
+        for chapter in () if self.partial else self.asked:
+            tables = [self.file(f"tables/{chapter.stem(table)}.csv") for table in chapter.tables]
+            if any(Path(table).exists() for table in tables):
+                inputs = [paths for part in chapter.parts for paths in part.inputs.values()]
+                found |= dict.fromkeys(path for paths in inputs for path in paths)
         return [self.file(path) for path in found if not path.startswith("tables/")]
 
     def asked_json(self) -> str:

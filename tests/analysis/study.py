@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from msgspec.structs import replace
 
 from perturb import names
+from perturb.analysis import display, printers, runs, tables
 from perturb.analysis.parts import comparison_parts
 from perturb.analysis.plan import Plan, Row
 from perturb.files import sha256_file, write_json
@@ -260,3 +262,38 @@ def write_study(folder, plan, missing=(), **changes):
         for seed in row.seeds
         if row.method not in missing and (row.method, seed) not in missing
     ]
+
+
+def small_plan(methods=("sgd_30", "pugd_30", "sam_0.05_30"), seeds=(0, 1, 2), **changes):
+    rows = tuple(make_row(method, seeds=seeds) for method in methods)
+    return make_plan(rows=rows, sgd_double="", **changes)
+
+
+def with_row(plan, number, **changes):
+    """Return the plan with one of its rows changed."""
+    rows = list(plan.rows)
+    rows[number] = replace(rows[number], **changes)
+    return replace(plan, rows=tuple(rows))
+
+
+def printed(table, form):
+    return getattr(printers, form)(display.table_of(table))
+
+
+def small_table(folder, values, plan=None, **changes):
+    """Return the table of a few methods with given last-epoch accuracies by seed."""
+    plan = plan or small_plan(tuple(values))
+    paths = [
+        write_run(folder, method, seed, accuracy=accuracy, **changes)
+        for method, accuracies in values.items()
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    return tables.build(plan, runs.collect(paths))
+
+
+def row_of(table, method):
+    return table.frame.set_index("method").loc[method]
+
+
+def table_runs(folder):
+    return runs.collect(sorted(folder.rglob("record.json")))

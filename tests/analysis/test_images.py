@@ -10,8 +10,7 @@ from perturb.analysis.images import TestImages
 from perturb.errors import PerturbError
 from perturb.predictions.files import Predictions
 
-from .study import write_run
-from .test_tables import row_of, small_plan
+from .study import row_of, small_plan, write_run
 
 
 def answers(seeds, number, seed=0, spread=0.1):

@@ -23,7 +23,8 @@ from perturb.errors import PerturbError
 from perturb.figures.catalogue import AUDIT
 from perturb.jobs import command_line, finished, forkserver, store
 from perturb.jobs.packs import clear_finished_states
-from perturb.workflow import Workflow, writable
+from perturb.preflight import writable
+from perturb.workflow import Workflow
 
 
 def say(question, *arguments):
