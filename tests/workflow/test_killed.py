@@ -1,4 +1,4 @@
-"""The whole workflow killed at random moments: in training, landscapes, tables, figures, report."""
+"""The whole workflow killed at random moments: in training, landscapes, steps, figures, report."""
 
 import copy
 import os
@@ -29,15 +29,41 @@ def start(checkout):
     )
 
 
-@pytest.mark.long
-def test_killed_anywhere_it_comes_to_the_same_bytes(make_checkout):
+def a_study() -> dict:
     values = copy.deepcopy(SMALL) | {"save_seconds": 0, "seeds": [0]}
     digits = values["rts"]["datasets"]["digits"]
     digits["methods"] = [{"method": name} for name in ("sgd_2", "sgd_4", "pugd_2")]
     digits["landscape"] |= {"methods": ["pugd_2"], "direction_seeds": [0]}
+    return values
+
+
+def a_search() -> dict:
+    """Rungs that go on, a sampler that asks by what it was told, a range around it, repeats."""
+    method = "tuned_lr-{lr}_sam_{rho}_{epochs}"
+    stages = [
+        {"stage": "lr", "method": method, "nuisance": {"lr": [0.001, 0.01, 0.1, 1]},
+         "halving": {"epochs": [1, 2], "keep": 0.5}, "fixed": {"rho": 0.05, "epochs": 4}},
+        {"stage": "rho", "after": "lr", "nuisance": {"rho": {"low": 0.01, "high": 0.5}},
+         "sampler": "tpe", "trials": 5},
+        {"stage": "epochs", "after": "rho", "scientific": {"epochs": [2, 4]},
+         "nuisance": {"lr": {"times": [0.5, 1]}}},
+        {"stage": "repeats", "after": "epochs", "repeat": [1, 2]},
+    ]  # fmt: skip
+    chain = {"dataset": "digits", "model": "cnn", "train": {"batch_size": 200}, "stages": stages}
+    return {
+        "save_seconds": 0,
+        "store": "",
+        "chapters": ["tune_chain"],
+        "tune": {"searches": {"chain": chain}},
+    }
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("values", [a_study(), a_search()], ids=["study", "search"])
+def test_killed_anywhere_it_comes_to_the_same_bytes(make_checkout, values):
     whole, killed = make_checkout("whole", values), make_checkout("killed", values)
     begun = time.monotonic()
-    assert start(whole).wait() == 0
+    assert start(whole).wait() == 0, "see the log in .snakemake/log"
     seconds = time.monotonic() - begun
     moments = random.Random(0)
     hit = 0
@@ -51,7 +77,7 @@ def test_killed_anywhere_it_comes_to_the_same_bytes(make_checkout):
             process.wait()
             hit += 1
         else:  # it has come to its end: begin again with half of it gone
-            for kind in ("runs/*/*/*", "landscapes/*/*/*", "tables", "figures/*"):
+            for kind in ("runs/*/*/*", "landscapes/*/*/*", "search/*/*", "tables", "figures/*"):
                 for path in sorted(killed.results.glob(f"{kind}/**/*"))[::2]:
                     if path.is_file():
                         path.unlink()

@@ -35,8 +35,9 @@ def figures(plan: Plan) -> dict[str, Entry]:
     cost = {}
     if plan.sgd and len(catalogue.methods_of_cost(plan)) > 1:
         of_pugd = names.parse(plan.reference).rule == "pugd"
-        title = "SGD against PUGD" if of_pugd else f"SGD against {plan.reference}"
-        title = "SGD at twice the epochs" if plan.sgd == plan.reference else title
+        # By the methods' names: the base optimiser of both may be another than SGD.
+        title = f"{plan.sgd} against {plan.reference}"
+        title = f"{plan.sgd} at twice the epochs" if plan.sgd == plan.reference else title
         name = "sgd_against_pugd" if of_pugd else "cost"
         cost = {name: replace(catalogue.COST["cost"], title=title)}
     curves = {
