@@ -1,11 +1,13 @@
 """Results that several configurations made: what each of them says of the other's."""
 
+import html
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from perturb.analysis import sealed
+from perturb.figures.catalogue import AUDIT
 from perturb.jobs import command_line
 from perturb.runs import Run
 from perturb.verify import made_again, records
@@ -69,6 +71,26 @@ def test_what_somebody_put_there_is_unknown(found, tmp_path):
         ("unknown", "other.csv"),
         ("unknown", "signs.txt"),
     ]
+
+
+def test_an_audit_of_another_configuration_is_named_and_a_page_of_nobody_is_unknown(
+    found, tmp_path
+):
+    given = command_line.configuration((), {"audits": {"mine": {"folder": "runs"}}})
+    page, by_hand = (tmp_path / "audit" / f"{name}.html" for name in ("mine", "other"))
+    page.parent.mkdir()
+    command = command_line.of_target(page.as_posix(), given)
+    page.write_text(f"<pre>{html.escape(command)}</pre>")
+    by_hand.write_text("<p>no command</p>")
+    figure = tmp_path / "figures" / "audit_mine" / f"{next(iter(AUDIT))}.png"
+    figure.parent.mkdir(parents=True)
+    for path in (page.with_suffix(".csv"), figure, figure.with_name("other.png")):
+        path.write_text("made")
+    made_again.compare_audits(found, Nothing())
+    made_again.find_unknown(found, Nothing(), [])
+    assert wrong(found) == [("unknown", "other.html")]
+    assert found.others["files of audits"] == Counter(mine=2)
+    assert found.others["files of figures"] == Counter(audit_mine=2)
 
 
 # --- texts that tell commands ---------------------------------------------------------------------

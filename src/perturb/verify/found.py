@@ -130,7 +130,7 @@ class Verification:
             f"Not of this configuration: {'; '.join(kinds)}. Their hashes were checked, where "
             "they have some; they were not compared with these settings, and count as nothing "
             "wrong. To compare them, name the files that they were made with as well: "
-            "--configfile one.yaml other.yaml."
+            "--configfile one.yaml other.yaml (or --config and the same keys)."
         ]
 
 

@@ -80,12 +80,21 @@ def compare_audits(found: Verification, config: Config, given: str = "") -> None
     `given` is what its command says of the configuration.
     """
     known = {path for name in config.values.get("audits", {}) for path in _files_of(found, name)}
+    others = _other_audits(found, config)
     for path in sorted((found.results / "audit").glob("[!.]*")):
         if path not in known:
-            found.find("audits", "unknown", path)
+            of = [name for name in others if path in _files_of(found, name)]
+            _unknown(found, "audits", path, of)
     for name in config.values.get("audits", {}):
         if any(path.exists() for path in _files_of(found, name)):
             _compare_audit(found, config, name, given)
+
+
+def _other_audits(found: Verification, config: Config) -> list[str]:
+    """Return the audits that another configuration asked for: their pages tell its command."""
+    pages = sorted((found.results / "audit").glob("[!.]*.html"))
+    told = [page.stem for page in pages if command_line.told_by(page, page.as_posix()) is not None]
+    return [name for name in told if name not in config.values.get("audits", {})]
 
 
 def _files_of(found: Verification, audit: str) -> list[Path]:
@@ -163,9 +172,10 @@ def find_unknown(found: Verification, config: Config, chapters: Sequence[Chapter
     }
     for audit in config.values.get("audits", {}):
         known.update(_figures_of(found, audit))
+    named = [*others, *(f"audit_{name}" for name in _other_audits(found, config))]
     for path in sorted((found.results / "figures").rglob("[!.]*")):
         if path.is_file() and path not in known:
-            _unknown(found, "figures", path, others.keys() & {path.parent.name})
+            _unknown(found, "figures", path, {path.parent.name}.intersection(named))
 
 
 def _other_tables(found: Verification, chapters: Sequence[Chapter]) -> dict[str, list[str]]:
@@ -188,7 +198,7 @@ def _other_tables(found: Verification, chapters: Sequence[Chapter]) -> dict[str,
 def _unknown(found: Verification, part: str, path: Path, others: Iterable[str]) -> None:
     """Note a file that nothing of this configuration makes.
 
-    It is put aside where it is of one of `others`, which another configuration made a table of.
+    It is put aside where it is of one of `others`, which another configuration made.
     """
     names = list(others)
     for name in names:
