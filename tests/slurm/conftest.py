@@ -13,26 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import Checkout, make_checkout
+from tests.workflow.conftest import Checkout, make_checkout, small_study
 
 from .cluster import Cluster, reason_to_skip
 
-STUDY = {
-    "seeds": [0],
-    "predictions": False,  # a test has them
-    "rts": {
-        "datasets": {
-            "digits": {
-                "reference": "pugd_2",
-                "sgd": "sgd_2",
-                "sgd_double": "sgd_4",
-                "train": {"batch_size": 200},
-                "landscape": {"methods": [], "points": 5, "images": 100},
-                "methods": [{"method": "sgd_2"}, {"method": "sgd_4"}, {"method": "pugd_2"}],
-            }
-        }
-    },
-}
+STUDY = small_study(
+    ["sgd_2", "sgd_4", "pugd_2"],
+    {"methods": [], "points": 5, "images": 100},
+    seeds=[0],
+    predictions=False,  # a test has them
+)
 
 # As docs/slurm.md has it for a cluster without accounting; and less patience than on a real one.
 FLAGS = [

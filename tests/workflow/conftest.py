@@ -3,42 +3,48 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 PARTS = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
 
-SMALL = {
-    "seeds": [0, 1],
-    "chapters": ["digits"],
-    "rts": {
-        "datasets": {
-            "digits": {
-                "reference": "pugd_2",
-                "sgd": "sgd_2",
-                "sgd_double": "sgd_4",
-                "train": {"batch_size": 200},
-                "landscape": {
-                    "methods": ["sgd_2", "pugd_2"],
-                    "direction_seeds": [0, 1],
-                    "points": 5,
-                    "images": 100,
-                    "curvature_images": 50,
-                },
-                "methods": [
-                    {"method": "sgd_2"},
-                    {"method": "sgd_4"},
-                    {"method": "pugd_2", "published": 0.9},
-                    {"method": "pugdr_isin_2_0.01_2"},
-                    {"method": "pugdt_1_2"},
-                ],
-            }
-        }
+
+def small_study(methods: Sequence[str | dict], landscape: dict, **top: Any) -> dict:
+    """Return a configuration of study rts on digits: nine steps an epoch, PUGD against SGD."""
+    digits = {
+        "reference": "pugd_2",
+        "sgd": "sgd_2",
+        "sgd_double": "sgd_4",
+        "train": {"batch_size": 200},
+        "landscape": landscape,
+        "methods": [{"method": one} if isinstance(one, str) else one for one in methods],
+    }
+    return {**top, "rts": {"datasets": {"digits": digits}}}
+
+
+SMALL = small_study(
+    [
+        "sgd_2",
+        "sgd_4",
+        {"method": "pugd_2", "published": 0.9},
+        "pugdr_isin_2_0.01_2",
+        "pugdt_1_2",
+    ],
+    {
+        "methods": ["sgd_2", "pugd_2"],
+        "direction_seeds": [0, 1],
+        "points": 5,
+        "images": 100,
+        "curvature_images": 50,
     },
-}
+    seeds=[0, 1],
+    chapters=["digits"],
+)
 
 
 @dataclass(frozen=True)

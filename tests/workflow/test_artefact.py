@@ -25,38 +25,28 @@ from perturb.verify.found import Verification
 from perturb.verify.retrain import retrain_sample
 from perturb.verify.unpacked import MARK, check_files
 
-from .conftest import Checkout, copy_of_project
+from .conftest import Checkout, copy_of_project, small_study
 
-SMALL = {
-    "seeds": [0, 1],
-    "chapters": ["digits"],
-    "title": "Two methods on digits",
-    "pathvars": {"results": "results/small"},
-    "artefact": {
+SMALL = small_study(
+    ["sgd_2", "sgd_4", "pugd_2"],
+    {
+        "methods": ["sgd_2"],
+        "direction_seeds": [0],
+        "points": 3,
+        "images": 20,
+        "curvature_images": 20,
+    },
+    seeds=[0, 1],
+    chapters=["digits"],
+    title="Two methods on digits",
+    pathvars={"results": "results/small"},
+    artefact={
         "checkpoints": ["digits/cnn/sgd_2/seed0/last.safetensors"],
         "published": "2026-01-31",
         "licence": "CC-BY-4.0",
         "authors": ["A. Author", "B. Author"],
     },
-    "rts": {
-        "datasets": {
-            "digits": {
-                "reference": "pugd_2",
-                "sgd": "sgd_2",
-                "sgd_double": "sgd_4",
-                "train": {"batch_size": 200},
-                "landscape": {
-                    "methods": ["sgd_2"],
-                    "direction_seeds": [0],
-                    "points": 3,
-                    "images": 20,
-                    "curvature_images": 20,
-                },
-                "methods": [{"method": "sgd_2"}, {"method": "sgd_4"}, {"method": "pugd_2"}],
-            }
-        }
-    },
-}
+)
 RESULTS = "results/small"
 KEPT = "results/small/runs/digits/cnn/sgd_2/seed0/last.safetensors"
 

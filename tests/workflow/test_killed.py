@@ -1,6 +1,5 @@
 """The whole workflow killed at random moments: in training, landscapes, steps, figures, report."""
 
-import copy
 import os
 import random
 import signal
@@ -10,7 +9,7 @@ import time
 
 import pytest
 
-from .conftest import SMALL
+from .conftest import SMALL, small_study
 from .test_workflow import hashes
 
 # Enough for a usual run; PERTURB_KILLS=30 by hand.
@@ -30,11 +29,14 @@ def start(checkout):
 
 
 def a_study() -> dict:
-    values = copy.deepcopy(SMALL) | {"save_seconds": 0, "seeds": [0]}
-    digits = values["rts"]["datasets"]["digits"]
-    digits["methods"] = [{"method": name} for name in ("sgd_2", "sgd_4", "pugd_2")]
-    digits["landscape"] |= {"methods": ["pugd_2"], "direction_seeds": [0]}
-    return values
+    landscape = SMALL["rts"]["datasets"]["digits"]["landscape"]
+    return small_study(
+        ["sgd_2", "sgd_4", "pugd_2"],
+        landscape | {"methods": ["pugd_2"], "direction_seeds": [0]},
+        seeds=[0],
+        chapters=["digits"],
+        save_seconds=0,
+    )
 
 
 def a_search() -> dict:
