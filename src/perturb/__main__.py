@@ -173,9 +173,7 @@ def everything(root: Path, files: Sequence[Path]) -> str:
 
 
 def _of_model(model: models.Model) -> str:
-    sizes = f"{model.smallest_image} pixels or more"
-    sizes += f", divisible by {model.image_multiple}" if model.image_multiple > 1 else ""
-    return f"{model.description}; square images of {sizes}"
+    return f"{model.description}; square images of {model.sizes}"
 
 
 def _of_rule(rule: str) -> str:

@@ -219,6 +219,10 @@ def test_the_first_picture_is_readable_on_a_small_screen(report, open_page):
     page = open_page(report, viewport={"width": 400, "height": 900})
     image = page.locator(".glance .enlarge img").first
     assert image.bounding_box()["width"] >= 600, "it scrolls in its own box"
+    says = page.locator(".glance figure .more").first
+    assert says.is_visible() and "picture goes on to the right" in says.inner_text()
+    wide = open_page(report, viewport={"width": 1400, "height": 900})
+    assert not wide.locator(".glance figure .more").first.is_visible()
 
 
 def test_a_figure_that_is_left_over_takes_the_whole_row(page):

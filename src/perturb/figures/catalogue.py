@@ -169,8 +169,9 @@ LANDSCAPES: dict[str, Entry] = {
     ),
     "landscape_cuts": Entry(
         "Cuts through the loss landscapes",
-        "Loss and accuracy along both directions through the last checkpoint of each method: mean "
-        "over direction seeds, band from the smallest to the largest. {reference} is black.",
+        "Loss and accuracy along both directions through the last checkpoint of each method; of "
+        "several direction seeds their mean, and a band from the smallest to the largest. "
+        "{reference} is black.",
     ),
     "landscape_trajectories": Entry(
         "Trajectories of training",

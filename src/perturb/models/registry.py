@@ -36,6 +36,12 @@ class Model:
     smallest_image: int = 8
     image_multiple: int = 1
 
+    @property
+    def sizes(self) -> str:
+        """The sizes of images that it takes, in words: `32 pixels or more, divisible by 4`."""
+        least = f"{self.smallest_image} pixels or more" if self.smallest_image > 1 else "any size"
+        return least + (f", divisible by {self.image_multiple}" if self.image_multiple > 1 else "")
+
     def load(self, options: Mapping[str, Option] | None = None) -> Callable[..., nn.Module]:
         """Import the model's module and return its build function, with `options` if it has any.
 
@@ -69,12 +75,9 @@ class Model:
                 f"are for 3; these have {channels}. Convert the images or choose another model."
             )
         if image_size < self.smallest_image or image_size % self.image_multiple:
-            sizes = f"{self.smallest_image} pixels or more"
-            if self.image_multiple > 1:
-                sizes += f", divisible by {self.image_multiple}"
             raise PerturbError(
-                f"Model '{self.name}' takes square images of {sizes}; these have {image_size}. "
-                "Resize the images or choose another model."
+                f"Model '{self.name}' takes square images of {self.sizes}; these have "
+                f"{image_size}. Resize the images or choose another model."
             )
 
 
