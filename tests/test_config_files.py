@@ -25,6 +25,11 @@ from perturb.errors import PerturbError
         ("a: *nowhere\n", "line 1, column 4: does not parse as YAML"),
         ("- a\n- b\n", "no configuration. Write keys with their values"),
         ("a: \x07\n", "does not parse as YAML"),
+        ("a: &a {b: *a}\n", "line 1: what begins there stands within itself, by an alias"),
+        ("a: 1\nb: &b [1, {c: [*b]}]\n", "line 2: what begins there stands within itself"),
+        ("seeds: [010]\n", "line 1: YAML reads 010 as 8. Write the number that is meant"),
+        ("a: 1\nb: 1:30\n", "line 2: YAML reads 1:30 as 90."),
+        ("a: 1:30.5\n", "line 1: YAML reads 1:30.5 as 90.5."),
     ],
 )
 def test_what_is_wrong_is_one_message_with_file_and_line(tmp_path, text, message):
@@ -41,6 +46,12 @@ def test_text_of_another_encoding_is_said(tmp_path):
     path.write_bytes(b"title: \xe9\n")
     with pytest.raises(PerturbError, match="no UTF-8 text"):
         read(path)
+
+
+def test_numbers_and_texts_as_they_are_meant_are_read(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("a: [0, 0.5, -10, 1e-3, '010', \"1:30\", 10:a, 90m, 0x10]\n")
+    assert read(path)["a"] == [0, 0.5, -10, "1e-3", "010", "1:30", "10:a", "90m", 16]
 
 
 def test_aliases_and_merges_are_no_second_key(tmp_path):

@@ -359,6 +359,8 @@ def test_what_to_change_is_said_where_it_stands(own):
     drawn = {"landscape": {"methods": ["sgd"]}}
     with pytest.raises(PerturbError, match="has 1 epoch and keeps the weights of 2 moments"):
         own(epochs=1, **drawn)
-    with pytest.raises(PerturbError, match="checkpoint_every to 2 or less"):
+    with pytest.raises(PerturbError, match="checkpoint_every to 4 or less"):
         own(epochs=5, landscape={"methods": ["sgd"], "checkpoint_every": 5})
-    own(epochs=5, landscape={"methods": ["sgd"], "checkpoint_every": 2})
+    with pytest.raises(PerturbError, match="checkpoint_every to 1, or leave"):
+        own(epochs=2, landscape={"methods": ["sgd"], "checkpoint_every": 2})
+    own(epochs=5, landscape={"methods": ["sgd"], "checkpoint_every": 4})

@@ -30,6 +30,7 @@ from perturb.planning.settings import Settings
 from perturb.search.listing import said
 from perturb.study import Chapter
 from perturb.train.settings import TrainSettings
+from perturb.wording import plural
 from perturb.workflow import Workflow
 
 _SHAPES = {
@@ -87,7 +88,8 @@ def _line(config: Config, chapter: Chapter) -> str:
     if "plans" in chapter.settings and not chapter.runs:
         over = ", ".join(plan["chapter"] for plan in chapter.settings["plans"])
         return f"{chapter.name}: the ranking over {over}, from their runs"
-    return f"{chapter.name}: {said(config, chapter)}, {len(chapter.landscape_runs)} landscapes"
+    landscapes = plural(len(chapter.landscape_runs), "landscape")
+    return f"{chapter.name}: {said(config, chapter)}, {landscapes}"
 
 
 def _not_asked(config: Config) -> list[str]:
@@ -196,7 +198,9 @@ def _datasets(root: Path, files: Sequence[Path]) -> dict[str, str]:
     try:
         own = configuration(root, files).values.get("image_folders", {})
     except PerturbError:
-        own = {}
+        if files:
+            raise
+        own = {}  # what there is can be told without a checkout's configuration
     return found | {name: f"your folder {folder}" for name, folder in own.items()}
 
 

@@ -15,6 +15,7 @@ from perturb.models import described, libraries, naming, registry
 
 if TYPE_CHECKING:
     from perturb.comparison import Comparing
+    from perturb.study import Measure
 
 
 @lru_cache
@@ -126,7 +127,7 @@ def of_other_data(entry: Mapping[str, Any], with_methods: bool = True) -> dict[s
     Its methods, and what names one of them, are taken over together or not at all.
     """
     left = {"published_by", "title"}
-    left |= set() if with_methods else {"methods", "epochs", "reference", "sgd", "sgd_double"}
+    left |= set() if with_methods else {"methods", "reference", "sgd", "sgd_double"}
     found = {key: value for key, value in entry.items() if key not in left}
     if not with_methods and "landscape" in found:
         found["landscape"] = {k: v for k, v in found["landscape"].items() if k != "methods"}
@@ -287,12 +288,20 @@ def _check_row(study: Comparing, row: Mapping[str, Any]) -> None:
                 f"method '{method}', train: {key} is one for all methods of a table. Set it under "
                 "the data set's train."
             )
-    published, percent = row.get("published"), study.measure.unit == "%"
-    if published is not None and percent and not 0 <= published <= 1:
-        raise PerturbError(
-            f"method '{method}': published {published:g} is no fraction of 1. Write "
-            f"{published / 100:g} for {published:g} %."
-        )
+    check_published(row, study.measure)
+
+
+def check_published(row: Mapping[str, Any], measure: Measure) -> None:
+    """Raise PerturbError for a row's published number where it must be a fraction and is none."""
+    published = row.get("published")
+    if published is None or measure.unit != "%" or 0 <= published <= 1:
+        return
+    help = f"Write {published / 100:g} for {published:g} %"
+    if not 0 < published <= 100:
+        help = "Write a number from 0 to 1, or leave it out"
+    raise PerturbError(
+        f"method '{row['method']}': published {published:g} is no fraction of 1. {help}."
+    )
 
 
 def _check_epochs(study: Comparing, entry: Mapping[str, Any]) -> None:
@@ -301,6 +310,11 @@ def _check_epochs(study: Comparing, entry: Mapping[str, Any]) -> None:
     wanted = epochs[entry["reference"]]
     for key, (times, words) in _TIMES.items():
         method = entry.get(key)
+        if method and getattr(study.parse(method), "rule", "sgd") != "sgd":
+            raise PerturbError(
+                f"{key} is {words}, and {method} is another rule. Name a method of SGD, or leave "
+                "the key out."
+            )
         if method and epochs[method] != times * wanted:
             raise PerturbError(
                 f"{key} is {words}: {entry['reference']} has {wanted}, so it is a method of "

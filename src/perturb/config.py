@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError, best_match
 
 from perturb.config_files import LOADER, TWO_NAMES, merged
@@ -175,7 +175,8 @@ _READERS: dict[str, Callable[[str], Any]] = {
 
 def _check(values: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     _check_numbers(values)
-    error = best_match(Draft202012Validator(schema).iter_errors(values))
+    checker = Draft202012Validator(schema, format_checker=FormatChecker(["date"]))
+    error = best_match(checker.iter_errors(values))
     if error is not None:
         raise PerturbError(_message(error, schema))
 
@@ -260,6 +261,11 @@ def _check_texts(value: Any, where: tuple[str, ...] = ()) -> None:
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str | int) or isinstance(key, bool):
+                if key is None:
+                    raise PerturbError(
+                        f"config, {_place(where)}: a key is empty (`~` and `null` are, too). Write "
+                        "the name that is meant, in quotation marks."
+                    )
                 raise PerturbError(
                     f"config, {_place(where)}: the key {key!r} is read as no text. Write it in "
                     f"quotation marks: '{str(key).lower()}'."
@@ -329,6 +335,13 @@ def _instead(unknown: str, allowed: Mapping[str, Any], root: Mapping[str, Any]) 
 
     Of keys as near, that which stands here goes before.
     """
+    entry = root["$defs"].get("comparison", {}).get("properties", {})
+    if unknown in entry and unknown not in root["properties"]:
+        study = next(n for n, one in root["properties"].items() if _is_comparing(one))
+        return (
+            f" It stands in a data set's entry: `{study}: {{datasets: {{<name>: {{{unknown}: "
+            "...}}}`."
+        )
     here = {name: "" for name in allowed if name != unknown}
     sections = {
         f"{section}.{name}": f" Write `{section}: {{{name}: ...}}`: it stands in {section}."
@@ -346,6 +359,10 @@ def _instead(unknown: str, allowed: Mapping[str, Any], root: Mapping[str, Any]) 
         if other and similarity(unknown, other) > near:
             return words[other]
     return did_you_mean(unknown, allowed)
+
+
+def _is_comparing(section: Mapping[str, Any]) -> bool:
+    return section.get("$ref") == "#/$defs/comparing"
 
 
 def _message(error: ValidationError, root: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ parse names neither file nor line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,9 @@ from perturb.errors import PerturbError
 
 # Settings with a short name beside their own.
 TWO_NAMES = {"lr": "learning_rate"}
+
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_ANOTHER = re.compile(r"[-+]?(?:0[0-9_]+$|[0-9_]+(?::[0-9_.]+)+$)")  # octal, to the base of 60
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, 10 times as fast
 
@@ -38,6 +42,7 @@ def read(path: str | Path) -> dict[str, Any]:
         node = yaml.compose(text, Loader=LOADER)
         if node is not None:
             _check_keys(path, node)
+            _check_meant(path, node)
         values = yaml.load(text, Loader=LOADER)
     except OSError as error:
         raise PerturbError(f"{path}: cannot be read ({error.strerror}).") from None
@@ -116,8 +121,43 @@ def _says(path: str | Path, text: str, error: yaml.YAMLError) -> str:
     )
 
 
+def _check_meant(path: str | Path, root: yaml.Node) -> None:
+    """Raise PerturbError for a value that stands in itself, and for a number read as another one.
+
+    YAML 1.1 reads 010 as 8 and 1:30 as 90.
+    """
+    around, done = set(), set()
+
+    def visit(node: yaml.Node) -> None:
+        line = f"{path}, line {node.start_mark.line + 1}"
+        if id(node) in around:
+            raise PerturbError(
+                f"{line}: what begins there stands within itself, by an alias (`*name`). Write out "
+                "what is meant."
+            )
+        if id(node) in done:
+            return
+        around.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            for pair in node.value:
+                for inner in pair:
+                    visit(inner)
+        elif isinstance(node, yaml.SequenceNode):
+            for inner in node.value:
+                visit(inner)
+        elif node.tag in _NUMBERS and not node.style and _ANOTHER.match(node.value):
+            raise PerturbError(
+                f"{line}: YAML reads {node.value} as {yaml.load(node.value, Loader=LOADER)}. Write "
+                "the number that is meant, or a text in quotation marks."
+            )
+        around.discard(id(node))
+        done.add(id(node))
+
+    visit(root)
+
+
 def _check_keys(path: str | Path, root: yaml.Node) -> None:
-    """Raise PerturbError for a key that stands twice in a mapping, and for a node in itself."""
+    """Raise PerturbError for a key that stands twice in a mapping."""
     waiting: list[tuple[str, yaml.Node]] = [("", root)]
     seen: set[int] = set()  # an alias (`*name`) is the node that it stands for
     while waiting:

@@ -17,11 +17,14 @@ from typing import Any
 import msgspec
 
 from perturb import studies
+from perturb.audit import plan as audits
 from perturb.config import Config, spelled_out
 from perturb.data import image_sizes, registry, variants
+from perturb.data import remarks as remarks_of_data
 from perturb.data.image_folder import ImageFolder
 from perturb.errors import PerturbError, did_you_mean
-from perturb.limits import FEW_TEST_IMAGES, LARGEST_INTEGER
+from perturb.jobs.store import store_folder
+from perturb.limits import LARGEST_INTEGER
 from perturb.models import described
 from perturb.models import registry as models
 from perturb.names import MAX_LENGTH
@@ -29,11 +32,12 @@ from perturb.planning.sizes import shape_of
 from perturb.runs import Run, Specification
 from perturb.study import Chapter
 from perturb.train.settings import TrainSettings
+from perturb.wording import plural
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", re.ASCII)
 _LONGEST_NAME = 100
 # Beginnings and ends of the names of files that perturb makes itself.
-_RESERVED_STARTS = ("audit_", "landscape_")
+_RESERVED_STARTS = ("audit_", "landscape_", "efficiency_")
 _RESERVED_ENDS = (".provenance", ".claims", ".manifest")
 
 
@@ -60,11 +64,27 @@ def check(config: Config, results: Path) -> None:
             raise PerturbError(
                 f"config, image_folders.{name}: a {what} is called so. Use another name."
             )
+        of_study = next((one for one in studies.NAMES if name.startswith(f"{one}_")), "")
+        if of_study:
+            raise PerturbError(
+                f"config, image_folders.{name}: names that begin with {of_study}_ are chapters of "
+                f"study {of_study}. Use another name."
+            )
         if variants.base_name(name) != name:
             raise PerturbError(
                 f"config, image_folders.{name}: a variant with label noise would be called so. Use "
                 "another name."
             )
+    _check_places(config, results)
+    for name in config.values.get("audits", {}):
+        audits.plan(config, name)
+    for name, given in config.values.get("class_maps", {}).items():
+        _check_class_map(name, given["classes"], folders)
+    for name in config.values.get("efficiency", {}).get("models", {}):
+        try:
+            described.get(config.models, name)
+        except PerturbError as error:
+            raise PerturbError(f"config, efficiency.models: {error}") from None
     for name in config.asked:
         _check_name(name, "config, chapters")
         _check_described(config, name)
@@ -76,6 +96,39 @@ def check(config: Config, results: Path) -> None:
         for run in chapter.landscape_runs:
             every = getattr(studies.specification(config, run), "checkpoint_every", 0)
             check_trajectory(run, studies.of_method(run.method).epochs(run.method), every)
+
+
+def _check_places(config: Config, results: Path) -> None:
+    """Raise PerturbError for a folder of results that cannot be one, or lies among images."""
+    for kind, text in config.values.get("pathvars", {}).items():
+        rest = str(text).removeprefix("<results>") if kind != "results" else str(text)
+        if not rest.strip() or rest.startswith("-") or set(rest) & set("<>{}"):
+            raise PerturbError(
+                f"config, pathvars.{kind}: '{text}' is no folder. Write its path, such as "
+                "results/mine, without <, >, {, }."
+            )
+    for name, folder in config.values.get("image_folders", {}).items():
+        images = Path(folder).expanduser().resolve()
+        if str(folder).strip() and results.resolve().is_relative_to(images):
+            raise PerturbError(
+                f"config, pathvars.results: {results} is inside the images of {name} ({folder}), "
+                "whose files would then change with every run. Write a folder outside of it."
+            )
+    store = store_folder(config, results)
+    if store and store.exists() and not store.is_dir():
+        raise PerturbError(f"config, store: {store} is a file. Write a folder, or '' for none.")
+
+
+def _check_class_map(name: str, classes: Mapping[str, str | None], folders: Iterable[str]) -> None:
+    """Raise PerturbError for a class map that leaves no two classes, or is called as images are."""
+    if name in folders:
+        raise PerturbError(
+            f"config, class_maps.{name}: a folder of images is called so. Use another name."
+        )
+    if len(set(filter(None, classes.values()))) < 2:
+        raise PerturbError(
+            f"config, class_maps.{name}: fewer than two classes are left. Give two names or more."
+        )
 
 
 def _check_name(name: str, where: str) -> None:
@@ -136,6 +189,16 @@ def specifications(config: Config, runs: Iterable[Run]) -> Iterator[Specificatio
         if key not in seen:
             seen.add(key)
             yield studies.specification(config, run)
+
+
+def trained(config: Config) -> dict[tuple[str, int], None]:
+    """Return the models, each with one of its seeds, that the chapters asked for train."""
+    return {
+        (found.model, found.seed): None
+        for chapter in studies.asked(config)
+        for found in specifications(config, chapter.runs)
+        if isinstance(found, TrainSettings)
+    }
 
 
 def check_run(run: Run) -> None:
@@ -205,16 +268,13 @@ def check_trajectory(run: Run, epochs: int, every: int) -> None:
     if 1 + (-(-epochs // every) if every else 1) >= 3:
         return
     kept = len({*range(every, epochs + 1, every), epochs}) if every else 1
-    plural = "s" if epochs > 1 else ""
-    help = (
-        f"Set landscape.checkpoint_every to {(epochs + 1) // 2 - (epochs % 2)} or less"
-        if epochs > 1
-        else "Train for 2 epochs or more"
-    )
+    help = "Train for 2 epochs or more"
+    if epochs > 1:
+        help = f"Set landscape.checkpoint_every to {epochs - 1}{' or less' if epochs > 2 else ''}"
     raise PerturbError(
         f"landscape of {run}: its path needs the weights of 3 moments, the beginning among them. "
-        f"This run has {epochs} epoch{plural} and keeps the weights of {kept + 1} moments: the "
-        f"beginning and {kept} epoch{'s' if kept > 1 else ''}. {help}, or leave the method out of "
+        f"This run has {plural(epochs, 'epoch')} and keeps the weights of {kept + 1} moments: the "
+        f"beginning and {plural(kept, 'epoch')}. {help}, or leave the method out of "
         "landscape.methods."
     )
 
@@ -237,8 +297,26 @@ def remarks(config: Config) -> list[str]:
                     f"{name} trains with {key} {own[key]}, as {study}.datasets.{name}.train says, "
                     f"and not with the {given} of train: a data set's own goes before"
                 )
+    found += _unused_models(config)
     of_studies = [text for study in studies.every() for text in study.remarks(config)]
     return found + of_studies + _of_images(config) + _unranked(config)
+
+
+def _unused_models(config: Config) -> list[str]:
+    """Say which settings of a model an entry has that none of its rows trains."""
+    found = []
+    for chapter in studies.asked(config):
+        if not chapter.runs:
+            continue
+        given = studies.get(chapter.study).entry(config, chapter.runs[0]).get("models", {})
+        trained = {run.model for run in chapter.runs}
+        unused = [name for name in given if described.canonical(name) not in trained]
+        if unused:
+            found.append(
+                f"{chapter.name}: settings of {', '.join(unused)} under its models, which no row "
+                "of it trains"
+            )
+    return found
 
 
 def _entry_name(chapter: Chapter, run: Run) -> str:
@@ -258,12 +336,7 @@ def _of_images(config: Config) -> list[str]:
         if folder.is_dir():
             read = ImageFolder(name=name, folder=folder, side=side)
             found += [f"{name}: {text}" for text in read.remarks()]
-            test = read.counted().test
-            if test < FEW_TEST_IMAGES:
-                found.append(
-                    f"{name}: a test split of {test} images, of which one is {100 / test:.1f} "
-                    "points of accuracy"
-                )
+            found += [f"{name}: {text}" for text in remarks_of_data.of_few(read.counted().test)]
     return found
 
 

@@ -111,6 +111,15 @@ def test_the_table_has_accuracy_without_copies_and_intervals_over_images(tmp_pat
     assert f"{100 * ours[:, kept].mean():.2f}" in text
 
 
+def test_of_two_seeds_there_is_no_interval_over_images(tmp_path):
+    """It would be narrower than that over seeds, whose spread two seeds do not tell."""
+    table = made(tmp_path, (answers(2, 200, seed=1), answers(2, 200, seed=2)))
+    stem = "difference_to_pugd_30"
+    assert pd.notna(row_of(table, "sgd_30")[f"{stem}_ci95_low"])
+    assert pd.isna(row_of(table, "sgd_30")[f"{stem}_seeds_and_images_ci95_low"])
+    assert "Over seeds and images" not in printers.markdown(display.table_of(table))
+
+
 def test_without_copies_there_is_no_such_column(tmp_path):
     table = made(tmp_path, (answers(3, 50, seed=1), answers(3, 50, seed=2)))
     assert table.frame["last_epoch_test_accuracy_without_duplicates_mean"].isna().all()

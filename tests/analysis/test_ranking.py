@@ -99,6 +99,17 @@ def test_two_data_sets_are_ranked_without_a_test(tmp_path):
     assert forms.of_latex(printers.latex(table))[0][:2] == rows
 
 
+def test_a_method_that_was_trained_otherwise_on_one_data_set_is_named(tmp_path):
+    values = [{"pugd": 0.9, "sgd": 0.8, "ugd": 0.8, "samx1": None}] * 2
+    found = made(tmp_path, values)
+    assert ranking.table_of(ranking.build(found), found, "made_up").warnings == []
+    for method in ("sgd_10", "samx1_10"):  # the latter finished nowhere and is not ranked
+        found[1].frame.loc[found[1].frame["method"] == method, "mixed"] = "base adamw"
+    warnings = ranking.table_of(ranking.build(found), found, "made_up").warnings
+    assert len(warnings) == 1 and warnings[0].startswith("On set1 these differ from the reference")
+    assert warnings[0].endswith("so do their ranks: sgd_100.")
+
+
 def test_enough_data_sets_are_tested(tmp_path):
     names = ("pugd", "sgd", "ugd", "samx1", "sam_0.05", "asam_0.5")
     noise = np.random.default_rng(0).normal(0, 0.002, (7, len(names)))

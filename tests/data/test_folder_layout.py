@@ -126,6 +126,14 @@ def test_images_in_folders_inside_a_class_are_of_that_class_and_told(folder):
                               "of that class"]  # fmt: skip
 
 
+def test_few_test_images_are_said_in_the_log(folder, capsys):
+    write_classes(folder, count=10)
+    prepared(folder)
+    assert "mine: a test split of 4 images, of which one is 25.0 points of accuracy." in (
+        capsys.readouterr().err
+    )
+
+
 def test_classes_a_level_deeper_than_their_groups_are_refused(folder):
     write_classes(folder / "animals", classes=("cat", "dog"))
     write_classes(folder / "vehicles", classes=("car", "van"))
@@ -289,3 +297,24 @@ def test_the_manifest_says_which_files_leak(folder, capsys):
     assert found["examples"] == [{"agreement": 1.0, "images": ["train/b/03.png", "test/a/00.png"]}]
     assert "1 of 20 test images (5 %) have a copy" in capsys.readouterr().err
     assert json.loads((folder.parent / "d.json").read_text())["duplicates"] == found
+
+
+def test_what_cannot_be_read_is_refused_by_name(folder, monkeypatch):
+    """A test may run as root, who reads everything: the system's answer is put in its place."""
+    write_classes(folder)
+    closed = folder / "a" / "closed"
+    closed.mkdir(parents=True, exist_ok=True)
+    listdir, scandir = os.listdir, os.scandir
+
+    def refusing(of):
+        def look(path="."):
+            if os.fspath(path) == str(closed):
+                raise PermissionError(13, "Permission denied", str(closed))
+            return of(path)
+
+        return look
+
+    monkeypatch.setattr(os, "listdir", refusing(listdir))
+    monkeypatch.setattr(os, "scandir", refusing(scandir))
+    with pytest.raises(PerturbError, match=r"a/closed cannot be read \(Permission denied\)"):
+        prepared(folder)

@@ -135,6 +135,7 @@ def table_of(
         for row in frame.to_dict("records")
     ]
     marks = dict.fromkeys(filter(None, map(display.mark, tables)))
+    warnings = [f"{mark}." for mark in marks] + _mixed(tables, list(frame["method"]))
     return Table(
         name=name,
         title="Ranking over data sets",
@@ -142,8 +143,23 @@ def table_of(
         columns=columns,
         groups=[Group("", rows)],
         caption=caption(frame, tables[0].plan, names),
-        warnings=[f"{mark}." for mark in marks],
+        warnings=warnings,
     )
+
+
+def _mixed(tables: Sequence[ComparisonTable], methods: Sequence[str]) -> list[str]:
+    """Say which of the ranked methods differ from a table's reference in more than the method."""
+    found = []
+    for table in tables:
+        over, frame = names_over(table.plan), table.frame
+        named = [over[name] for name in frame.loc[frame["mixed"] != "", "method"]]
+        named = [name for name in dict.fromkeys(named) if name in methods]
+        if named:
+            found.append(
+                f"On {table.plan.dataset} these differ from the reference in more than the method "
+                f"(its table says in what), and so do their ranks: {', '.join(named)}."
+            )
+    return found
 
 
 def _probability(row: Mapping[str, Any]) -> Cell:

@@ -16,7 +16,7 @@ from perturb.analysis import amounts, comparability, comparisons, sealed, traini
 from perturb.analysis.images import TestImages, differences, interval, matrix
 from perturb.analysis.plan import Plan, Row
 from perturb.analysis.pooling import PooledSpread, pool
-from perturb.analysis.statistics import Comparison, Summary, compare, summarise
+from perturb.analysis.statistics import FEW_SEEDS, Comparison, Summary, compare, summarise
 from perturb.analysis.warnings import warnings_of
 from perturb.errors import PerturbError
 from perturb.study import Measure
@@ -279,7 +279,8 @@ def _of_images(
     }
     off = differences(ours, theirs) if row.method != reference else np.zeros((0, 0))
     for stem, found in ((plan.last, matrix(ours)), (plan.difference, off)):
-        ends = interval(found) or (None, None)
+        # Of two seeds the spread is a guess, and the interval narrower than that over seeds.
+        ends = (interval(found) if len(found) >= FEW_SEEDS else None) or (None, None)
         for end, value in zip(("low", "high"), ends, strict=True):
             values[f"{stem}_seeds_and_images_ci95_{end}"] = value
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,10 +94,26 @@ class AuditPlan:
         return msgspec.convert(json.loads(text.partition("\n")[0]), cls)
 
 
-def plan(config: Config, name: str) -> AuditPlan:
-    """Return what the audit `name` reads; PerturbError where the configuration has none.
+def compiled(pattern: str, name: str) -> re.Pattern[str]:
+    """Return the pattern of the audit `name`; PerturbError where it is none, or names no method."""
+    try:
+        found = re.compile(pattern)
+    except re.error as error:
+        raise PerturbError(
+            f"config, audits.{name}: pattern '{pattern}' is no regular expression: {error}."
+        ) from None
+    if "method" not in found.groupindex:
+        raise PerturbError(
+            f"config, audits.{name}: pattern '{pattern}' needs a group (?P<method>...)."
+        )
+    return found
 
-    Names outside the grammar and published numbers are those of the studies.
+
+def plan(config: Config, name: str) -> AuditPlan:
+    """Return what the audit `name` reads.
+
+    PerturbError where the configuration has none, or a pattern of it is none. Names outside the
+    grammar and published numbers are those of the studies.
     """
     known = config.values.get("audits", {})
     if name not in known:
@@ -114,4 +131,7 @@ def plan(config: Config, name: str) -> AuditPlan:
     outside = [text for study in studies.every() for text in study.outside_grammar(config)]
     values |= {"name": name, "folder": str(folder), "folder_given": given}
     values |= {"outside_grammar": outside, "published": published}
-    return msgspec.convert(values, AuditPlan)
+    found = msgspec.convert(values, AuditPlan)
+    for pattern in filter(None, (found.pattern, found.runs)):
+        compiled(pattern, name)
+    return found

@@ -16,7 +16,7 @@ from perturb.audit import guessing, own_runs, units
 from perturb.audit.epochs import Arranged, Rows, arrange
 from perturb.audit.findings import Finding
 from perturb.audit.folder import paths_of
-from perturb.audit.plan import AuditPlan
+from perturb.audit.plan import AuditPlan, compiled
 from perturb.audit.sheets import Sheet
 from perturb.audit.sources import Source, is_part, looks_like_results, series_of_run, sources_of
 from perturb.audit.surfaces import SUFFIXES, check_surfaces
@@ -121,8 +121,7 @@ def read(plan: AuditPlan) -> Reading:
 
     Raises PerturbError where the plan itself is wrong: no folder, no file that its pattern matches.
     """
-    given = _pattern(plan.pattern, plan.name) if plan.pattern else None
-    _pattern(plan.runs, plan.name)
+    given = compiled(plan.pattern, plan.name) if plan.pattern else None
     if plan.fields and MAIN not in plan.fields:
         raise PerturbError(
             f"config, audits.{plan.name}.fields: missing key 'test_accuracy'. It says where a file "
@@ -138,7 +137,7 @@ def read(plan: AuditPlan) -> Reading:
     sources = sources_of(folder, [paths[name] for name in wanted], tuple(plan.fields.values()))
     open_plan = plan
     plan, guessed = guessing.resolve(plan, sources, runs)
-    pattern = given or _pattern(plan.pattern, plan.name)
+    pattern = given or compiled(plan.pattern, plan.name)
     files = [
         _other(name, path, BESIDE if name in beside else OTHER)
         for name, path in paths.items()
@@ -210,20 +209,6 @@ def _scales(files: Sequence[ResultFile], scales: Mapping[str, tuple[str, bool]])
         for group in groups.values()
         for path, text in units.disagreeing(group).items()
     ]
-
-
-def _pattern(text: str, name: str) -> re.Pattern[str]:
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise PerturbError(
-            f"config, audits.{name}: pattern '{text}' is no regular expression: {error}."
-        ) from None
-    if "method" not in pattern.groupindex:
-        raise PerturbError(
-            f"config, audits.{name}: pattern '{text}' needs a group (?P<method>...)."
-        )
-    return pattern
 
 
 def _read(

@@ -15,6 +15,7 @@ from perturb.audit.findings import KINDS, NOT_HEALTHY
 from perturb.audit.noise import DEFINITIONS, GIVEN, NoiseFloor
 from perturb.audit.reading import BESIDE, OTHER, PART, READ, UNREADABLE
 from perturb.audit.study import Audit
+from perturb.wording import plural
 
 NAMED = 8  # files without results that are named one by one
 FEW = 3  # degrees of freedom below which a standard deviation is hardly known
@@ -29,11 +30,6 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numbers: frozenset[int] = frozenset()
-
-
-def plural(count: int, one: str, several: str | None = None) -> str:
-    """Return a count with its noun."""
-    return f"{count} {one if count == 1 else several or one + 's'}"
 
 
 def range_text(low: float | None, high: float | None) -> str:

@@ -49,9 +49,20 @@ class Layout:
 def find(name: str, folder: Path) -> Layout:
     """Return how `folder`, of the data set `name`, is laid out.
 
-    Raises PerturbError where it is not, where it could be meant in two ways, and for a class that
-    has no image or is in one split only.
+    Raises PerturbError where it is not, where it could be meant in two ways, for a class that has
+    no image or is in one split only, and where something in it cannot be read.
     """
+    try:
+        return _find(name, folder)
+    except OSError as error:
+        raise PerturbError(
+            f"Data set '{name}': {error.filename or folder} cannot be read ({error.strerror}), and "
+            "nothing is left out unsaid. Give yourself the right to read it, or move it out of "
+            f"{folder}."
+        ) from None
+
+
+def _find(name: str, folder: Path) -> Layout:
     if not folder.is_dir():
         raise PerturbError(
             f"Data set '{name}': no folder {folder}. Correct its path in the config under "
@@ -245,11 +256,15 @@ def _kind(folder: Path, path: Path) -> str:
 
 def _below(folder: Path) -> Iterable[Path]:
     """Yield every file below a folder, in order; links to folders inside it are files to us."""
-    for where, folders, files in os.walk(folder):
+    for where, folders, files in os.walk(folder, onerror=_raise):
         folders.sort()
         linked = [name for name in folders if os.path.islink(os.path.join(where, name))]
         for name in sorted([*files, *linked]):
             yield Path(where, name)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _relative(folder: Path, path: Path) -> str:

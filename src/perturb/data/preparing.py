@@ -45,7 +45,7 @@ def prepare_folder(
         "duplicates": remarks.described(duplicates.leakage(data), _counts(data), names),
     }
     write_json(manifest, described)
-    for line in remarks.of_manifest(described):
+    for line in [*remarks.of_manifest(described), *remarks.of_few(len(data.test_labels))]:
         print(f"{name}: {line}.", file=sys.stderr)
 
 

@@ -127,6 +127,14 @@ def get(models: Mapping[str, Mapping[str, Any]], name: str) -> Described:
     return Described(name, network.name, source, options)
 
 
+def check_module(models: Mapping[str, Mapping[str, Any]], name: str, module: str, who: str) -> None:
+    """Raise PerturbError where `name` is no model of `perturb.models.<module>`, as `who` needs."""
+    start = f"perturb.models.{module}:"
+    if not registry.get(get(models, name).network).function.startswith(start):
+        fits = [one.name for one in registry.MODELS.values() if one.function.startswith(start)]
+        raise PerturbError(f"{who} cannot train model '{name}'.{did_you_mean(name, fits)}")
+
+
 def _by_default(network: registry.Model) -> Source:
     return Source("published" if network.pretrained else "random")
 

@@ -13,6 +13,7 @@ from perturb.search.settings import SCIENTIFIC, Search, Stage
 from perturb.search.steps import Step, Trial, trials_of
 from perturb.search.study import naming_of
 from perturb.study import Chapter
+from perturb.wording import plural
 
 
 def search_of(chapter: Chapter) -> Search | None:
@@ -80,7 +81,7 @@ def said(config: Config, chapter: Chapter) -> str:
     """Return how many runs a chapter has; of a search how many at most, and what of each stage."""
     search = search_of(chapter)
     if search is None:
-        return f"{len(chapter.runs)} runs"
+        return plural(len(chapter.runs), "run")
     every = _trials_by_stage(config, chapter)
     runs = {trial.run for trials in every.values() for trial in trials if trial.run}
     stages = [_stage_said(stage, every[stage.name]) for stage in search.stages]

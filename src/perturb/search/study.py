@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
 from perturb import bases, code, studies
 from perturb.config import Config, spelled_out, with_base
 from perturb.errors import PerturbError, did_you_mean
@@ -38,6 +40,7 @@ class Searching:
         epochs: of what `parse` returned.
         settings: what a method's name sets, fields of the specification, from what `parse`
             returned.
+        models: that its runs can train; every one where it names none.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Searching:
     format: Callable[[Any], str]
     epochs: Callable[[Any], int]
     settings: Callable[[Any], Mapping[str, Any]]
+    models: tuple[str, ...] = ()
 
     def study(
         self,
@@ -115,19 +119,24 @@ class Searching:
         train = spelled_out(config.values["train"]) | {"protocol": HOLDOUT}
         train |= spelled_out(own.get("train", {})) | dict(own.get("settings", {}))
         named = dict(self.settings(parsed))
-        found = self.specification.of(
-            train
-            | named
-            | {
-                "study": self.name,
-                "dataset": run.dataset,
-                "model": run.model,
-                "method": self.format(parsed),
-                "seed": run.seed,
-                "split_seed": config.values.get("split_seed", 0),
-                "scale": config.scale,
-            }
-        )
+        of_run = {
+            "study": self.name,
+            "dataset": run.dataset,
+            "model": run.model,
+            "method": self.format(parsed),
+            "seed": run.seed,
+            "split_seed": config.values.get("split_seed", 0),
+            "scale": config.scale,
+        }
+        try:
+            found = self.specification.of(train | named | of_run)
+        except msgspec.ValidationError as error:
+            raise PerturbError(f"config, {self.name}, settings of {run.dataset}: {error}") from None
+        if self.models and run.model not in self.models:
+            raise PerturbError(
+                f"study {self.name} cannot train model '{run.model}'."
+                f"{did_you_mean(run.model, self.models)}"
+            )
         _check_base(found, f"train settings of {run}")
         return found
 

@@ -26,6 +26,7 @@ FER = Searching(
     format=settings.format,
     epochs=lambda slug: slug.epochs,
     settings=settings.set_by_name,
+    models=settings.MODELS,
 )
 STUDY = FER.study(
     heads=settings.HEADS, learner="perturb.studies.fer.learner:learner", cost=_cost, uses=_uses

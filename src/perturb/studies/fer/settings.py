@@ -14,6 +14,7 @@ NAME = "fer"
 HEADS = ("adam", "adamw")
 BLOCKS = ("baseline", "cls", "cls.dropped", "cls.inverted", "cls.coded")
 DEEPEST = 8
+MODELS = ("ir50_vit", "ir50_vit_pretrained", "small_vit")  # whose blocks a run's name sets
 DEFAULTS: Mapping[str, Any] = {
     "lr": None,
     "depth": 2,
@@ -55,6 +56,11 @@ class FerSpecification(TrainSettings, frozen=True, kw_only=True):
     erasing: float = 0.5
     balanced: bool = True
     drop_last: bool = True
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a probability that is none; the others are of the name."""
+        if not 0 <= self.erasing <= 1:
+            raise ValueError(f"erasing is {self.erasing:g}, not from 0 to 1")
 
 
 def parse(method: str) -> Slug:

@@ -10,11 +10,13 @@ import msgspec
 from perturb import slugs
 from perturb.config import Config, with_base
 from perturb.errors import PerturbError, did_you_mean
+from perturb.models import described
 from perturb.runs import Run, Specification
 
 NAME = "gradients"
 HEAD = "toy"
 MODEL = "sign_units"
+ONE_SIDED = ("plain", "baseline")  # kinds of NES that take evaluations one by one
 KEYS = {"dimension": None, "pretraining": None}  # of a toy's name, both required
 
 
@@ -144,7 +146,23 @@ def entry(config: Config, chapter: str) -> Entry:
     compared = {key: toy.pop(key) for key in ("dimensions", "pretraining", "seeds")}
     published = {str(d): found for d, found in values.get("published", {}).items()}
     read = {**values, **compared, "name": chapter, "toy": toy, "published": published}
-    return msgspec.convert({"layers": None} | read, Entry)
+    found = msgspec.convert({"layers": None} | read, Entry)
+    _check(config, found)
+    return found
+
+
+def _check(config: Config, found: Entry) -> None:
+    """Raise PerturbError for what no run or table of a chapter could compute."""
+    where = f"config, {NAME}.{found.name}"
+    for nes in found.toy.get("nes", ()):
+        halved = sorted(set(nes["kinds"]) - set(ONE_SIDED))
+        if halved and nes["evaluations"] % 2:
+            raise PerturbError(
+                f"{where}.toy.nes: {nes['evaluations']} evaluations, but {halved[0]} takes them in "
+                "pairs. Give an even number."
+            )
+    for model in found.layers.models if found.layers else ():
+        described.check_module(config.models, model, "xnor_resnet", f"{where}.layers: study {NAME}")
 
 
 def parse(method: str) -> dict[str, int]:

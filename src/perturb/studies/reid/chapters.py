@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perturb.analysis.plan import Plan, Row
+from perturb.comparison_entries import check_published
 from perturb.config import Config, with_base
 from perturb.data import registry, variants
 from perturb.errors import PerturbError, did_you_mean
 from perturb.landscape import parts as landscapes
 from perturb.landscape.settings import LandscapeSettings
+from perturb.models import described
 from perturb.runs import Run
 from perturb.studies.reid import catalogue, methods
 from perturb.studies.reid.settings import ReidSpecification
@@ -42,6 +44,12 @@ def resolve(config: Config, run: Run) -> ReidSpecification:
         "scale": config.scale,
     }
     found = ReidSpecification.of(settings | named | ({"checkpoint_every": every} if every else {}))
+    described.check_module(config.models, run.model, "reidentification", f"study {NAME}")
+    if list(found.decay) != sorted(found.decay):
+        raise PerturbError(
+            f"config, {NAME}.datasets: decay {list(found.decay)} must ascend: shares of the epochs "
+            "after which learning rates fall."
+        )
     if found.batch_size % found.images_of_identity or found.batch_size < 2:
         raise PerturbError(
             f"config, {NAME}.datasets: batch_size {found.batch_size} must be a multiple of "
@@ -108,6 +116,8 @@ def plans(config: Config, name: str, found: Mapping[str, Any]) -> list[Plan]:
     listed = [row["method"] for row in found["methods"]]
     try:
         spelled = [methods.format(methods.parse(method)) for method in listed]
+        for row in found["methods"]:
+            check_published(row, MEASURE)
     except PerturbError as error:
         raise PerturbError(f"{where}: {error}") from None
     twice = sorted({method for method in spelled if spelled.count(method) > 1})
