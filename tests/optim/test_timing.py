@@ -338,11 +338,15 @@ def test_a_timed_method_that_is_told_nothing_says_so():
     with pytest.warns(UserWarning, match="timed by 'accdrop' was not told how epoch 0 went"):
         optimizer.set_epoch(1)
     optimizer = optim.build("pugdt_3_9", [weight])
-    with pytest.warns(UserWarning, match="before set_epoch"):
+    with pytest.warns(UserWarning, match=r"before set_epoch.*stays its base optimiser alone"):
+        optimizer.step(closure)
+    optimizer = optim.build("pugdr_isin_2_0.01_9", [weight])
+    with pytest.warns(UserWarning, match=r"before set_epoch.*its radius never leaves epoch 0"):
         optimizer.step(closure)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for name in ("pugdt_accdrop_9", "pugdt_3_9", "sgd_9"):
+        optim.build("pugdrs_const0.05_const1_9", [weight]).step(closure)
+        for name in ("pugdt_accdrop_9", "pugdt_3_9", "pugdr_isin_2_0.01_9", "sgd_9"):
             optimizer = optim.build(name, [weight])
             for epoch in range(9):
                 optimizer.set_epoch(epoch)
