@@ -190,7 +190,7 @@ def _datasets(root: Path, files: Sequence[Path]) -> dict[str, str]:
         shape = registry.shape(name)
         found[name] = (
             f"{shape.train:,} train and {shape.test:,} test images of {shape.num_classes} classes, "
-            f"{shape.image_size} x {shape.image_size}, {shape.channels} channel"
+            f"{shape.image_size} x {shape.width or shape.image_size}, {shape.channels} channel"
             f"{'' if shape.channels == 1 else 's'}"
             if shape
             else "size told when it is prepared"

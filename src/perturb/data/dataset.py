@@ -15,13 +15,17 @@ from perturb.data.identities import Sightings
 
 @dataclass(frozen=True)
 class Shape:
-    """A data set as a model sees it: images of each split, classes, pixels a side, channels."""
+    """A data set as a model sees it: images of each split, classes, pixels a side, channels.
+
+    `width` is that of images that are no squares, whose height `image_size` is; else 0.
+    """
 
     train: int
     test: int
     num_classes: int
     image_size: int
     channels: int
+    width: int = 0
 
 
 @dataclass(frozen=True)

@@ -266,6 +266,6 @@ class Viper(Dataset):
         return _images(train, test, (128, 48), kind, files)
 
 
-MARKET1501 = Market1501(name="market1501", shape=Shape(12_936, 23_100, 751, 128, 3))
+MARKET1501 = Market1501(name="market1501", shape=Shape(12_936, 23_100, 751, 128, 3, 64))
 MARKET1501_SPLIT = Market1501(name="market1501_split", split=True)
-VIPER = Viper(name="viper", shape=Shape(632, 632, 316, 128, 3))
+VIPER = Viper(name="viper", shape=Shape(632, 632, 316, 128, 3, 48))
