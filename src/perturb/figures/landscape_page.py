@@ -17,6 +17,7 @@ from perturb.files import write_text
 from perturb.landscape.files import Plane
 from perturb.landscape.words import mark_of, words
 
+_NETWORK = ("network", "{}")
 _DIRECTION_SEED = ("direction_seed", "direction seed {}")
 
 
@@ -59,11 +60,14 @@ def _title(planes: Sequence[Plane]) -> str:
 
 
 def _labels(planes: Sequence[Plane]) -> list[str]:
-    """Return what a reader chooses a plane by: method, seed, direction seed; its place without."""
+    """Return what a reader chooses a plane by: method, network, seeds; its place without any."""
     found = []
     for position, plane in enumerate(planes, 1):
         known = words(plane.attributes)
-        parts = [known.get("method", ""), *_told(known, ("seed", "seed {}"), _DIRECTION_SEED)]
+        parts = [
+            known.get("method", ""),
+            *_told(known, _NETWORK, ("seed", "seed {}"), _DIRECTION_SEED),
+        ]
         found.append(", ".join(filter(None, parts)) or f"plane {position}")
     return found
 
@@ -125,6 +129,7 @@ def _details(known: dict[str, str]) -> str:
     return ", ".join(
         _told(
             known,
+            _NETWORK,
             ("seed", "seed {}"),
             ("checkpoint", "checkpoint {}"),
             ("directions", "directions: {}"),

@@ -19,6 +19,11 @@ def words(attributes: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def name_of(attributes: Mapping[str, Any]) -> str:
+    """Return whose landscape it is: the method's, of several networks which (`core_8, net1`)."""
+    return ", ".join(filter(None, (attributes["method"], attributes.get("network", ""))))
+
+
 def mark_of(planes: Iterable[Plane]) -> str:
     """Return what must stand on everything made from `planes`: smoke run, partial data; or ''."""
     found = [words(plane.attributes) for plane in planes]
