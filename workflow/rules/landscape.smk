@@ -142,6 +142,7 @@ rule landscape_page:
     conda:
         "../../envs/perturb.yaml"
     params:
+        scale=lambda wildcards: say(ASK.chapter, wildcards.chapter).scale,
         code=ASK.code_of("landscape_page.py", *PAGE_PARTS),
     script:
         "../scripts/landscape_page.py"

@@ -59,12 +59,16 @@ class LandscapeMaterial:
 
 
 def material(
-    planes: Sequence[Plane], trajectories: Iterable[Plane] = (), reference: str = ""
+    planes: Sequence[Plane],
+    trajectories: Iterable[Plane] = (),
+    reference: str = "",
+    scale: str = "",
 ) -> LandscapeMaterial:
     """Return the material of figures: of each method the landscapes of its lowest run seed.
 
-    The order of methods is that of `planes`; the mark is read from the planes' attributes. Each
-    network of a method that trains several stands as a method of its own: `core_8, net1`.
+    The order of methods is that of `planes`; the mark is read from the planes' attributes and their
+    chapter's `scale`. Each network of a method that trains several stands as a method of its own:
+    `core_8, net1`.
     """
     drawn = sorted(planes, key=lambda plane: plane.attributes["seed"])
     by_method: dict[str, dict[int, Plane]] = {name_of(p.attributes): {} for p in planes}
@@ -75,7 +79,8 @@ def material(
     for path in sorted(trajectories, key=lambda plane: plane.attributes["seed"]):
         paths.setdefault(name_of(path.attributes), path)
     paths = {method: paths[method] for method in by_method if method in paths}
-    return LandscapeMaterial(by_method, paths, reference, mark_of([*drawn, *paths.values()]))
+    mark = mark_of([*drawn, *paths.values()], scale)
+    return LandscapeMaterial(by_method, paths, reference, mark)
 
 
 def _columns(panels: int, most: int = 4) -> int:

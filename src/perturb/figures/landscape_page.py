@@ -21,15 +21,16 @@ _NETWORK = ("network", "{}")
 _DIRECTION_SEED = ("direction_seed", "direction seed {}")
 
 
-def write(planes: Plane | Sequence[Plane], path: str | Path) -> None:
-    """Write the page of one plane, or of several to choose from."""
-    write_text(path, render(planes))
+def write(planes: Plane | Sequence[Plane], path: str | Path, scale: str = "") -> None:
+    """Write the page of one plane, or of several to choose from; `render` says how."""
+    write_text(path, render(planes, scale))
 
 
-def render(planes: Plane | Sequence[Plane]) -> str:
+def render(planes: Plane | Sequence[Plane], scale: str = "") -> str:
     """Return the page: the same text for the same planes.
 
-    All planes share one scale of heights and colours, so that two of them can be compared.
+    All planes share one scale of heights and colours, so that two of them can be compared. The
+    page of a chapter says where that is of `scale` smoke.
     """
     planes = [planes] if isinstance(planes, Plane) else list(planes)
     environment = Environment(
@@ -42,7 +43,7 @@ def render(planes: Plane | Sequence[Plane]) -> str:
     template = environment.get_template("landscape_page.html.j2")
     return template.render(
         title=_title(planes),
-        mark=mark_of(planes),
+        mark=mark_of(planes, scale),
         labels=_labels(planes),
         details=[_details(words(plane.attributes)) for plane in planes],
         notes=_notes(planes),

@@ -53,7 +53,8 @@ def parts(
     """
     if plan.reference in several:
         plan = msgspec.structs.replace(plan, reference=f"{plan.reference}, {FIRST_NETWORK}")
-    settings = {"dataset": plan.dataset, "model": plan.models, "flat_margin": flat_margin}
+    scale = {"scale": plan.scale} if plan.scale == "smoke" else {}
+    settings = {"dataset": plan.dataset, "model": plan.models, "flat_margin": flat_margin} | scale
     inputs = {"planes": planes, "curvatures": curvatures, "records": records}
     table = Part(
         name="landscape",
@@ -76,7 +77,7 @@ def parts(
             kind="figure",
             make="perturb.landscape.parts:figure",
             inputs={"planes": tuple(planes), "trajectories": tuple(trajectories)},
-            settings={"figure": name, "reference": plan.reference},
+            settings={"figure": name, "reference": plan.reference} | scale,
             title=entry.title,
             caption=entry.caption(plan) + (_SEVERAL if several else ""),
         )
@@ -172,7 +173,7 @@ def _made(
 
     planes, curvatures = inputs["planes"], inputs["curvatures"]
     checkpoints = tables.read_checkpoints(planes, curvatures)
-    frame = tables.build(checkpoints, settings["flat_margin"])
+    frame = tables.build(checkpoints, settings["flat_margin"], settings.get("scale", ""))
     title = f"{settings['dataset']}, {settings['model']}"
     traced = provenance.of_table(planes, curvatures, inputs["records"], results)
     return replace(printed(frame, settings["name"], title), provenance=traced)
@@ -189,6 +190,9 @@ def figure(
         return [read_plane(path) for path in paths]
 
     material = landscape.material(
-        read(inputs["planes"]), read(inputs["trajectories"]), settings["reference"]
+        read(inputs["planes"]),
+        read(inputs["trajectories"]),
+        settings["reference"],
+        settings.get("scale", ""),
     )
     return landscape.draw(settings["figure"], material)

@@ -80,15 +80,19 @@ def read_curvature(path: str | Path) -> dict[str, Any]:
     return measured
 
 
-def build(checkpoints: Iterable[Checkpoint], margin: float = FLAT_MARGIN) -> pd.DataFrame:
+def build(
+    checkpoints: Iterable[Checkpoint], margin: float = FLAT_MARGIN, scale: str = ""
+) -> pd.DataFrame:
     """Return the table, one row per checkpoint in the order given; unknown numbers are NaN.
+
+    `scale` is that of its chapter (`perturb.landscape.words.mark_of`).
 
     Loss, sharpness and `flat_area_margin` in nats, accuracy a fraction, areas in units of
     alpha x beta: mean, standard deviation (n - 1) over direction seeds, `flat_area_share_at_border`
     the share of them whose flat part touches the plane's border, so that the mean is a lower bound.
     There is a column `network` where any run has several.
     """
-    frame = pd.DataFrame([_row(checkpoint, margin) for checkpoint in checkpoints])
+    frame = pd.DataFrame([_row(checkpoint, margin, scale) for checkpoint in checkpoints])
     if len(frame) and not frame["network"].any():
         frame = frame.drop(columns="network")
     first = [name for name in frame if not name.startswith(tuple(_SHARPNESS))]
@@ -97,7 +101,7 @@ def build(checkpoints: Iterable[Checkpoint], margin: float = FLAT_MARGIN) -> pd.
     return frame[[*first[:place], *sharpness, *first[place:]]]
 
 
-def _row(checkpoint: Checkpoint, margin: float) -> dict[str, Any]:
+def _row(checkpoint: Checkpoint, margin: float, scale: str) -> dict[str, Any]:
     planes = [checkpoint.planes[seed] for seed in sorted(checkpoint.planes)]
     first = planes[0].attributes if planes else {}
     centre = planes[0].centre if planes else None
@@ -123,7 +127,7 @@ def _row(checkpoint: Checkpoint, margin: float) -> dict[str, Any]:
         "curvature_images": checkpoint.curvature.get("images", math.nan),
         "device": first.get("device", ""),
         "precision": first.get("precision", ""),
-        "mark": mark_of(planes),
+        "mark": mark_of(planes, scale),
     }
 
 

@@ -49,6 +49,9 @@ def test_each_network_of_a_method_has_its_landscape(make):
     for name in ("landscape_surfaces", "landscape_cuts", "landscape_trajectories"):
         assert part(chapter, name).caption.endswith("net0 is the first, net1 the second.")
     assert "net0" not in part(chapter, "landscape_cuts").caption.partition("Each network")[0]
+    # The chapter is a smoke run, which its runs by themselves do not say.
+    for name in ("landscape", "sharpness", "landscape_surfaces"):
+        assert part(chapter, name).settings["scale"] == "smoke"
     # Of methods of one network nothing is said of a second.
     alone = studies.chapter(make(landscape={"methods": ["ce_8"]}), "reid_patches")
     assert "net0" not in part(alone, "landscape_cuts").caption

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from perturb.analysis.statistics import summarise
 from perturb.analysis.tables import measured
@@ -35,6 +36,7 @@ SMOKE = "Smoke run: a few short epochs, not a result of the study"
 _POINTS = 14  # of type, for each inch of a cell in which the word `diverged` stands
 _TITLE = 26  # characters
 _LARGE_WEIGHT = 3
+_SMALL_SHARE = 40  # percent: an axis to 100 would lay such lines on each other
 _WEIGHTS = (0, 0.5, 1, 2, 5, 10, 20)
 
 
@@ -166,15 +168,18 @@ def selection(material: Material, mark: str) -> Figure:
     for column, dataset in enumerate(noisy):
         axes = sheet.axes[1, column]
         axes.axhline(100 * (1 - noise_rate(dataset)), color=GREY, linewidth=0.8, zorder=1)
-        for row in range(3):
-            sheet.axes[row, column].set_ylim(-3, 103)
+    for row in sheet.axes:  # whose panels share the axis
+        highest = max((axes.dataLim.ymax for axes in row if axes.has_data()), default=100)
+        ends = (0, None) if 0 < highest < _SMALL_SHARE else (-3, 103)
+        row[0].set_ylim(*ends)
     return sheet.figure
 
 
 def weights(material: Material, mark: str) -> Figure:
     """Draw the mean weight of images with their true label and with a wrong one."""
     names = _finished(material)
-    looks = _looks(material, names)
+    # Dashes tell the images apart here, so markers do what they do elsewhere.
+    looks = {name: replace(look, dashes="-") for name, look in _looks(material, names).items()}
     noisy = [dataset for dataset in material.datasets if noise_rate(dataset)]
     sheet = make_sheet(
         1,
@@ -189,10 +194,8 @@ def weights(material: Material, mark: str) -> Figure:
         for name in names:
             for kind, dashes in (("clean", "-"), ("wrong", (0, (3, 1.5)))):
                 mean = material.mean(dataset, name, f"{kind}_weight_net0")
-                axes.plot(
-                    mean.index + 1, mean, color=looks[name].colour, linestyle=dashes,
-                    linewidth=looks[name].width,
-                )  # fmt: skip
+                drawn_as = looks[name].marked(len(mean)) | {"linestyle": dashes}
+                axes.plot(mean.index + 1, mean, **drawn_as)
         axes.set(title=_in_two_lines(noise_words(dataset)), xlabel="Epochs completed")
     sheet.axes[0, 0].set_ylabel("Mean weight")
     if sheet.axes[0, 0].get_ylim()[1] > _LARGE_WEIGHT:  # ACT's grow, those of the others end at 1
@@ -252,11 +255,13 @@ def _losses_of(
             values = pd.to_numeric(own[f"train_{term}_net{network}"]) if len(own) else []
             dashes = (0, (3, 1.5)) if network else "-"
             axes.plot(
-                own["epoch"] + 1, values, color=looks[term].colour, linestyle=dashes, linewidth=1.1
-            )
+                own["epoch"] + 1, values, color=looks[term].colour, linestyle=dashes, linewidth=1.1,
+                marker="o" if len(own) == 1 else None, markersize=3,
+            )  # fmt: skip
     if method.first_epochs and method.first_epochs < method.epochs:
         axes.axvline(method.first_epochs + 0.5, color=GREY, linewidth=0.8, linestyle=":")
     axes.set(title=_title(name), xlabel="Epoch", ylabel="Nats")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if own.empty:
         say_nothing_to_show(axes, "no finished epoch")
 
