@@ -140,6 +140,7 @@ def _by_epoch(
                 axes.set_title(_in_two_lines(noise_words(dataset)))
             if row == len(rows) - 1:
                 axes.set_xlabel("Epochs completed")
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             if column == 0:
                 axes.set_ylabel(label)
     return sheet
@@ -252,11 +253,11 @@ def _losses_of(
     own = own[own["seed"] == own["seed"].min()]
     for network, terms in enumerate(method.terms):
         for term in terms:
-            values = pd.to_numeric(own[f"train_{term}_net{network}"]) if len(own) else []
+            values = pd.to_numeric(own[f"train_{term}_net{network}"]) if len(own) else own["epoch"]
             dashes = (0, (3, 1.5)) if network else "-"
             axes.plot(
                 own["epoch"] + 1, values, color=looks[term].colour, linestyle=dashes, linewidth=1.1,
-                marker="o" if len(own) == 1 else None, markersize=3,
+                marker="o" if pd.notna(values).sum() == 1 else None, markersize=3,
             )  # fmt: skip
     if method.first_epochs and method.first_epochs < method.epochs:
         axes.axvline(method.first_epochs + 0.5, color=GREY, linewidth=0.8, linestyle=":")
