@@ -3,6 +3,7 @@
 import pytest
 
 from perturb.__main__ import main
+from perturb.times import collect
 
 HEAD = "s\th:m:s\tmax_rss\n"
 
@@ -27,6 +28,17 @@ def test_what_took_longest_comes_first(tmp_path, monkeypatch, capsys):
     assert lines[2] == ["landscapes/digits,", "plane", "2", "5.0", "25.0%", "2.5", "3.0"]
     assert lines[3] == ["report", "1", "0.0", "0.0%", "0.0", "0.0"]
     assert lines[4] == ["all", "6", "20.0"]
+
+
+def test_landscapes_of_all_networks_count_together(tmp_path):
+    folder = tmp_path / "landscapes/photo_patches/reid_small/core_8/seed0"
+    for stem in ("plane0", "plane1", "plane0_net1", "plane12_net1"):
+        write(folder / f"{stem}.tsv", 1.0)
+    write(folder / "trajectory.tsv", 1.0)
+    write(folder / "trajectory_net1.tsv", 1.0)
+    found = collect(tmp_path)
+    parts = {part.rpartition(", ")[2]: len(seconds) for part, seconds in found.items()}
+    assert parts == {"plane": 4, "trajectory": 2}
 
 
 def test_no_benchmark_files_is_one_message(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from perturb.errors import PerturbError
 
 # Deeper folders are methods and seeds: what is below them counts together.
 _DEPTH = 2
+# What tells a landscape's job from another of its kind: a direction seed, one of several networks.
+_NUMBERED = re.compile(r"\d+$|\d*_net\d+")
 
 
 def collect(benchmarks: Path) -> dict[str, list[float]]:
@@ -25,7 +28,7 @@ def collect(benchmarks: Path) -> dict[str, list[float]]:
         below = path.relative_to(benchmarks)
         part = "/".join(below.parts[:-1][:_DEPTH]) or below.stem
         if below.parts[0] == "landscapes":
-            part += f", {path.stem.rstrip('0123456789').replace('_page', ' page')}"
+            part += f", {_NUMBERED.sub('', path.stem).replace('_page', ' page')}"
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
         if rows:

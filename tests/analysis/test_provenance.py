@@ -95,3 +95,12 @@ def test_the_cells_of_landscapes_lead_to_files_and_runs(tmp_path):
     other = write_run(tmp_path / "other", "sgd_30", 0, sha256={"final_weights": "0" * 64})
     with pytest.raises(PerturbError, match=r"plane0\.npz: not a landscape of the last weights"):
         landscape_provenance.of_table(planes, [curvature], [other], tmp_path)
+    # Of a run that trained two networks each row leads to the files of its own.
+    assert "network" not in lines
+    both = []
+    for network, ending in (("net0", ""), ("net1", "_net1")):
+        both.append(folder / f"plane0{ending}.npz")
+        write_plane(both[-1], make_plane(lambda x, y: x * x, 5, **known, network=network))
+    lines = landscape_provenance.of_table(both, [], [record], tmp_path)
+    own = provenance.runs_of(lines, "loss", method="sgd_30", seed=0, network="net1")
+    assert list(own["file"]) == ["landscapes/digits/cnn/sgd_30/seed0/plane0_net1.npz"]

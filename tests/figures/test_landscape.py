@@ -62,6 +62,25 @@ def test_figures_draw_the_lowest_run_seed_of_each_method():
     assert all(plane.attributes["seed"] == 0 for plane in found.first.values())
 
 
+@pytest.mark.parametrize("name", list(landscape.FIGURES))
+def test_each_network_of_a_method_is_drawn_apart(name):
+    planes, paths = [], []
+    for method, network, width in (("ce_8", {}, 0.4), ("core_8", {"network": "net0"}, 0.5),
+                                   ("core_8", {"network": "net1"}, 0.9)):  # fmt: skip
+        named = {"method": method, "data": "whole"} | network
+        planes.append(make_plane(bowl(width), 15, **named))
+        paths.append(make_plane(bowl(width), 15, trajectory=make_trajectory(), **named))
+    found = material(planes, paths, "core_8, net0")
+    names = ["ce_8", "core_8, net0", "core_8, net1"]
+    assert list(found.planes) == list(found.trajectories) == names
+    looks = landscape.looks(found)
+    assert looks["core_8, net0"] is style.REFERENCE
+    assert looks["ce_8"] != looks["core_8, net1"]
+    figure = landscape.draw(name, found)
+    said = [*titles(figure), *(axes.get_title() for axes in figure.axes), *texts(figure)]
+    assert set(names) <= set(said)
+
+
 def page(figure):
     """Return everything written on a figure, line ends as spaces."""
     return " ".join(texts(figure)).replace("\n", " ")

@@ -118,6 +118,15 @@ def test_heights_are_the_losses_in_one_scale_and_the_right_surface_is_chosen(tmp
     assert "sgd_3" in page.locator("option:checked").last.inner_text()
 
 
+def test_the_networks_of_a_run_are_told_apart(tmp_path):
+    planes = [make_plane(hills, 7, method="core_8", network=f"net{at}") for at in (0, 1)]
+    landscape_page.write(planes, tmp_path / "page.html")
+    _, text = parse(tmp_path / "page.html")
+    for network in ("net0", "net1"):
+        assert f"core_8, {network}, seed 0, direction seed 0" in text
+    assert "Loss landscapes: digits, cnn, core_8" in text
+
+
 def test_two_surfaces_turn_together(tmp_path, open_page):
     planes = [make_plane(hills, 11, method=f"sgd_{name}") for name in (1, 2)]
     landscape_page.write(planes, tmp_path / "page.html")

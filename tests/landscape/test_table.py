@@ -8,6 +8,7 @@ import pytest
 from perturb.analysis import printers
 from perturb.landscape import table
 from perturb.landscape.area import flat_area
+from perturb.landscape.files import write_plane
 from perturb.landscape.table import Checkpoint
 from tests.analysis import forms
 from tests.landscape.planes import make_plane
@@ -132,6 +133,33 @@ def test_sharpness_has_a_table_of_its_own(frame):
     latex = printed(frame, "latex", table.sharpness)
     assert r"\multicolumn{4}{c}{SAM sharpness} & \multicolumn{2}{c}{Adaptive sharpness}" in latex
     assert all(ord(character) < 128 for character in latex)
+
+
+def test_the_networks_of_a_run_are_rows_of_their_own(tmp_path):
+    files = []
+    runs = (("ce_8", "", 1.0), ("core_8", "net0", 0.5), ("core_8", "net1", 2.0))
+    for method, network, width in runs:
+        known = {"method": method, "checkpoint_sha256": method} | (
+            {"network": network} if network else {}
+        )
+        for seed in (0, 1):
+            files.append(tmp_path / f"{method}{network}{seed}.npz")
+            write_plane(files[-1], make_plane(bowl(width), 9, direction_seed=seed, **known))
+    frame = table.build(table.read_checkpoints(files, []))
+    assert frame[["method", "network"]].values.tolist() == [
+        ["ce_8", ""], ["core_8", "net0"], ["core_8", "net1"],
+    ]  # fmt: skip
+    assert frame["direction_seeds"].tolist() == [2, 2, 2]
+    assert frame["flat_area_mean"][1] < frame["flat_area_mean"][0] < frame["flat_area_mean"][2]
+    for of in (table.general, table.sharpness):
+        rows = forms.of_markdown(printed(frame, of=of))
+        assert [row[:3] for row in rows] == [
+            ["ce_8", "0", ""], ["core_8", "0", "net0"], ["core_8", "0", "net1"],
+        ]  # fmt: skip
+        assert "network" in of(frame, "name", "title").frame
+    # Where no run has several there is no such column.
+    alone = table.build(table.read_checkpoints(files[:2], []))
+    assert "network" not in alone and "Network" not in printed(alone)
 
 
 def test_marks_and_mixtures_are_said_first():

@@ -19,6 +19,7 @@ def test_the_mark_says_smoke_and_partial_data():
     partial = make_plane(flat, 3, data="partial (1,117 of 50,000)")
     assert mark_of([plain]) == ""
     assert mark_of([plain, smoke]).startswith("Smoke run")
+    assert mark_of([plain], "smoke").startswith("Smoke run") and mark_of([plain], "full") == ""
     assert mark_of([partial]) == "data partial (1,117 of 50,000)"
 
 

@@ -1,11 +1,14 @@
 import hashlib
+from pathlib import Path
 
 import pytest
 import torch
 import torchvision
 
 from perturb import models
+from perturb.errors import PerturbError
 from perturb.models import pretrained
+from perturb.models.described import Source
 from perturb.models.reidentification import ReidNetwork
 
 
@@ -65,3 +68,38 @@ def test_imagenet_weights_load_from_a_local_file(shallow, tmp_path, monkeypatch)
     network.load_state_dict(weights)
     drawn = models.initial_weights("reid_resnet50_random", 5, 128, 3, 0)
     assert not torch.equal(drawn["backbone.conv1.weight"], published["conv1.weight"])
+
+
+def from_file(path: Path):
+    return models.initial_weights("reid_resnet50", 5, 128, 3, 0, source=Source("file", str(path)))
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory):
+    """A file of weights as torchvision gives them, of the whole network of ImageNet's classes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        network = torchvision.models.resnet50()
+    path = tmp_path_factory.mktemp("weights") / "mine.pth"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def test_weights_of_a_file_of_ones_own_are_the_backbones(imagenet, tmp_path):
+    given, found = torch.load(imagenet, weights_only=True), from_file(imagenet)
+    backbone = {k for k in found if k.startswith("backbone.")}
+    assert backbone == {f"backbone.{k}" for k in given if not k.startswith("fc.")}
+    assert all(torch.equal(found[k], given[k.removeprefix("backbone.")]) for k in backbone)
+    # So is the file of a whole network of this kind: its embedding too, under a new classifier.
+    other = {"embedding.0.bias": torch.ones(512), "classifier.bias": torch.ones(5)}
+    torch.save(found | other, tmp_path / "whole.pth")
+    again = from_file(tmp_path / "whole.pth")
+    wanted = found | {"embedding.0.bias": torch.ones(512)}
+    assert all(torch.equal(again[k], wanted[k]) for k in wanted)
+
+
+def test_a_file_that_does_not_fit_is_one_message(tmp_path):
+    network = torchvision.models.resnet18()
+    torch.save(network.state_dict(), tmp_path / "other.pth")
+    with pytest.raises(PerturbError, match=r"other\.pth: these weights do not fit .*layer1\.0"):
+        from_file(tmp_path / "other.pth")

@@ -1,5 +1,6 @@
 """The page of a chapter's surfaces, as verify knows it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,15 @@ def test_a_page_is_made_again_and_compared(page, chapter, results):
     assert kinds(results, chapter) == [("differs", "digits.html")]
     page.unlink()
     assert kinds(results, chapter) == [("missing", "digits.html")]
+
+
+def test_the_page_of_a_smoke_chapter_says_so(page, chapter, results):
+    smoke = replace(chapter, scale="smoke")
+    assert kinds(results, smoke) == [("differs", "digits.html")]
+    planes = [read_plane(results / plane) for plane in planes_of(chapter)]
+    landscape_page.write(planes, page, "smoke")
+    assert kinds(results, smoke) == []
+    assert '<p class="mark">Smoke run' in page.read_text(encoding="utf-8")
 
 
 def test_a_page_of_no_chapter_is_unknown(page, chapter, results):

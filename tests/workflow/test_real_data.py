@@ -62,6 +62,47 @@ def test_the_smoke_study_runs_on_real_images_and_says_what_it_is(smoke):
     assert json.loads(record.read_text())["scale"] == "smoke"
 
 
+def chapter_of(*datasets):
+    methods = [f"{name}_2" for name in ("ce", "self", "core", "act", "lcnl", "tsnt")]
+    return {
+        "title": "Every method", "scale": "smoke", "datasets": list(datasets),
+        "model": "reid_small", "reference": "ce_2", "seeds": [0],
+        "methods": [{"method": name} for name in methods],
+    }  # fmt: skip
+
+
+@pytest.mark.long
+def test_every_method_finds_people_again(make_checkout, real_data):
+    needed = ("Market-1501-v15.09.15", "VIPeR")
+    missing = [name for name in needed if not (real_data / name).is_dir()]
+    if missing:
+        pytest.skip(f"PERTURB_TEST_DATA holds no {', '.join(missing)}")
+    small = {"train": {"height": 32, "width": 16, "learning_rate": 0.03, "head_multiplier": 3}}
+    noisy, clean = "market1501_split_noise-0.2_kind-patterned", "viper"
+    checkout = make_checkout(
+        values={
+            "data_root": str(real_data),
+            "chapters": ["reid_people"],
+            "reid": {
+                "datasets": {"market1501_split": small, "viper": small},
+                "chapters": {"reid_people": chapter_of(noisy, clean)},
+            },
+        }
+    )
+    done = checkout.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = pd.read_csv(checkout.results / "tables" / "reid_people_runs.csv")
+    assert len(runs) == 12 and set(runs["status"]) == {"ok"}
+    # A fifth of the labels of about 6,400 images of half of Market-1501's people.
+    wrong = runs.groupby("dataset")["wrong_labels"].unique()
+    assert wrong[clean].tolist() == [0] and 1000 < wrong[noisy][0] < 1500
+    assert (runs["last_test_mAP"] > 0).all()
+    assert (runs["best_test_mAP"] >= runs["last_test_mAP"]).all()
+    assert (checkout.results / "figures/reid_people/selection.png").exists()
+    done = checkout.snakemake("--config", "verify={retrain: 1}", "--", "verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_piece_of_a_data_set_needs_the_configs_consent(make_checkout, real_data):
     if not (real_data / "cifar-100-python").is_dir():
         pytest.skip("PERTURB_TEST_DATA holds no cifar-100-python")

@@ -1,5 +1,7 @@
 # Landscapes of a run's last weights: planes in random directions, its trajectory, its curvature.
+# Of a run that trained several networks they are of its first; `plane0_net1.npz` is of its second.
 # State: rows of an unfinished plane, outside the outputs, which Snakemake deletes before each try.
+OTHER_NETWORK = r"|_net[1-9]\d*"
 PAGE_PARTS = [
     ROOT / "src/perturb/figures" / name
     for name in ("landscape_page.html.j2", "landscape_page.js.j2")
@@ -35,13 +37,14 @@ rule plane:
         weights="<results>/runs/{dataset}/{model}/{method}/seed{seed}/last.safetensors",
         directions="<results>/landscapes/{dataset}/{model}/directions/seed{direction_seed}.safetensors",
     output:
-        "<results>/landscapes/{dataset}/{model}/{method}/seed{seed}/plane{direction_seed}.npz",
+        "<results>/landscapes/{dataset}/{model}/{method}/seed{seed}/plane{direction_seed}{network}.npz",
     log:
-        "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/plane{direction_seed}.log",
+        "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/plane{direction_seed}{network}.log",
     benchmark:
-        "<benchmarks>/landscapes/{dataset}/{model}/{method}/seed{seed}/plane{direction_seed}.tsv"
+        "<benchmarks>/landscapes/{dataset}/{model}/{method}/seed{seed}/plane{direction_seed}{network}.tsv"
     wildcard_constraints:
         direction_seed=r"\d+",
+        network=OTHER_NETWORK,
     priority: possible
     conda:
         "../../envs/perturb.yaml"
@@ -52,7 +55,7 @@ rule plane:
         specification=specification,
         device=device,
         settings=landscape_settings("plane"),
-        state=f"{RESULTS}/state/landscapes/{{dataset}}/{{model}}/{{method}}/seed{{seed}}/plane{{direction_seed}}.npz",
+        state=f"{RESULTS}/state/landscapes/{{dataset}}/{{model}}/{{method}}/seed{{seed}}/plane{{direction_seed}}{{network}}.npz",
         code=code_of_model("plane.py"),
     script:
         "../scripts/plane.py"
@@ -67,11 +70,13 @@ rule trajectory:
         initial="<results>/init/{dataset}/{model}/seed{seed}.safetensors",
         checkpoints="<results>/runs/{dataset}/{model}/{method}/seed{seed}/checkpoints",
     output:
-        "<results>/landscapes/{dataset}/{model}/{method}/seed{seed}/trajectory.npz",
+        "<results>/landscapes/{dataset}/{model}/{method}/seed{seed}/trajectory{network}.npz",
     log:
-        "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/trajectory.log",
+        "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/trajectory{network}.log",
     benchmark:
-        "<benchmarks>/landscapes/{dataset}/{model}/{method}/seed{seed}/trajectory.tsv"
+        "<benchmarks>/landscapes/{dataset}/{model}/{method}/seed{seed}/trajectory{network}.tsv"
+    wildcard_constraints:
+        network=OTHER_NETWORK,
     priority: possible
     conda:
         "../../envs/perturb.yaml"
@@ -82,7 +87,7 @@ rule trajectory:
         specification=specification,
         device=device,
         settings=landscape_settings("trajectory"),
-        state=f"{RESULTS}/state/landscapes/{{dataset}}/{{model}}/{{method}}/seed{{seed}}/trajectory.npz",
+        state=f"{RESULTS}/state/landscapes/{{dataset}}/{{model}}/{{method}}/seed{{seed}}/trajectory{{network}}.npz",
         code=code_of_model("trajectory.py"),
     script:
         "../scripts/trajectory.py"
@@ -95,11 +100,13 @@ rule curvature:
         record="<results>/runs/{dataset}/{model}/{method}/seed{seed}/record.json",
         weights="<results>/runs/{dataset}/{model}/{method}/seed{seed}/last.safetensors",
     output:
-        "<results>/landscapes/{dataset}/{model}/{method}/seed{seed}/curvature.json",
+        "<results>/landscapes/{dataset}/{model}/{method}/seed{seed}/curvature{network}.json",
     log:
-        "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/curvature.log",
+        "<logs>/landscapes/{dataset}/{model}/{method}/seed{seed}/curvature{network}.log",
     benchmark:
-        "<benchmarks>/landscapes/{dataset}/{model}/{method}/seed{seed}/curvature.tsv"
+        "<benchmarks>/landscapes/{dataset}/{model}/{method}/seed{seed}/curvature{network}.tsv"
+    wildcard_constraints:
+        network=OTHER_NETWORK,
     priority: possible
     conda:
         "../../envs/perturb.yaml"
@@ -135,6 +142,7 @@ rule landscape_page:
     conda:
         "../../envs/perturb.yaml"
     params:
+        scale=lambda wildcards: say(ASK.chapter, wildcards.chapter).scale,
         code=ASK.code_of("landscape_page.py", *PAGE_PARTS),
     script:
         "../scripts/landscape_page.py"

@@ -33,4 +33,5 @@ with (
         TrainedFiles(*(Path(snakemake.input[name]) for name in files)),
         Path(snakemake.output[0]),
         store=Store.of_environment(),
+        network=snakemake.wildcards.network.removeprefix("_"),
     )

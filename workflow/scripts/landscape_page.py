@@ -12,6 +12,6 @@ with user_errors(snakemake.log[0]):
     from perturb.landscape.vtk import write_vti
 
     planes = [read_plane(path) for path in snakemake.input]
-    landscape_page.write(planes, snakemake.output.page)
+    landscape_page.write(planes, snakemake.output.page, snakemake.params.get("scale", ""))
     if "vti" in snakemake.output.keys():
         write_vti(planes[0], snakemake.output.vti)

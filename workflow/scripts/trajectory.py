@@ -36,4 +36,5 @@ with (
         Path(snakemake.output[0]),
         Path(snakemake.params.state),
         store=Store.of_environment(),
+        network=snakemake.wildcards.network.removeprefix("_"),
     )

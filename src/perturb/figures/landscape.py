@@ -29,7 +29,7 @@ from perturb.figures.contours import (
 from perturb.figures.sheet import Sheet, make_logarithmic, make_sheet, say_nothing_to_show
 from perturb.figures.style import COLOURS, PAGE_WIDTH, REFERENCE, LineStyle, line_style, style
 from perturb.landscape.files import Plane
-from perturb.landscape.words import mark_of, masked_note
+from perturb.landscape.words import mark_of, masked_note, name_of
 
 _ALPHA, _BETA = "Direction 1, α", "Direction 2, β"
 _COLUMNS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 3, 6: 3, 7: 4, 8: 4, 9: 3}
@@ -59,22 +59,28 @@ class LandscapeMaterial:
 
 
 def material(
-    planes: Sequence[Plane], trajectories: Iterable[Plane] = (), reference: str = ""
+    planes: Sequence[Plane],
+    trajectories: Iterable[Plane] = (),
+    reference: str = "",
+    scale: str = "",
 ) -> LandscapeMaterial:
     """Return the material of figures: of each method the landscapes of its lowest run seed.
 
-    The order of methods is that of `planes`; the mark is read from the planes' attributes.
+    The order of methods is that of `planes`; the mark is read from the planes' attributes and their
+    chapter's `scale`. Each network of a method that trains several stands as a method of its own:
+    `core_8, net1`.
     """
     drawn = sorted(planes, key=lambda plane: plane.attributes["seed"])
-    by_method: dict[str, dict[int, Plane]] = {p.attributes["method"]: {} for p in planes}
+    by_method: dict[str, dict[int, Plane]] = {name_of(p.attributes): {} for p in planes}
     for plane in drawn:
-        found = by_method[plane.attributes["method"]]
+        found = by_method[name_of(plane.attributes)]
         found.setdefault(plane.attributes["direction_seed"], plane)
     paths: dict[str, Plane] = {}
     for path in sorted(trajectories, key=lambda plane: plane.attributes["seed"]):
-        paths.setdefault(path.attributes["method"], path)
+        paths.setdefault(name_of(path.attributes), path)
     paths = {method: paths[method] for method in by_method if method in paths}
-    return LandscapeMaterial(by_method, paths, reference, mark_of([*drawn, *paths.values()]))
+    mark = mark_of([*drawn, *paths.values()], scale)
+    return LandscapeMaterial(by_method, paths, reference, mark)
 
 
 def _columns(panels: int, most: int = 4) -> int:

@@ -17,18 +17,20 @@ from perturb.files import write_text
 from perturb.landscape.files import Plane
 from perturb.landscape.words import mark_of, words
 
+_NETWORK = ("network", "{}")
 _DIRECTION_SEED = ("direction_seed", "direction seed {}")
 
 
-def write(planes: Plane | Sequence[Plane], path: str | Path) -> None:
-    """Write the page of one plane, or of several to choose from."""
-    write_text(path, render(planes))
+def write(planes: Plane | Sequence[Plane], path: str | Path, scale: str = "") -> None:
+    """Write the page of one plane, or of several to choose from; `render` says how."""
+    write_text(path, render(planes, scale))
 
 
-def render(planes: Plane | Sequence[Plane]) -> str:
+def render(planes: Plane | Sequence[Plane], scale: str = "") -> str:
     """Return the page: the same text for the same planes.
 
-    All planes share one scale of heights and colours, so that two of them can be compared.
+    All planes share one scale of heights and colours, so that two of them can be compared. The
+    page of a chapter says where that is of `scale` smoke.
     """
     planes = [planes] if isinstance(planes, Plane) else list(planes)
     environment = Environment(
@@ -41,7 +43,7 @@ def render(planes: Plane | Sequence[Plane]) -> str:
     template = environment.get_template("landscape_page.html.j2")
     return template.render(
         title=_title(planes),
-        mark=mark_of(planes),
+        mark=mark_of(planes, scale),
         labels=_labels(planes),
         details=[_details(words(plane.attributes)) for plane in planes],
         notes=_notes(planes),
@@ -59,11 +61,14 @@ def _title(planes: Sequence[Plane]) -> str:
 
 
 def _labels(planes: Sequence[Plane]) -> list[str]:
-    """Return what a reader chooses a plane by: method, seed, direction seed; its place without."""
+    """Return what a reader chooses a plane by: method, network, seeds; its place without any."""
     found = []
     for position, plane in enumerate(planes, 1):
         known = words(plane.attributes)
-        parts = [known.get("method", ""), *_told(known, ("seed", "seed {}"), _DIRECTION_SEED)]
+        parts = [
+            known.get("method", ""),
+            *_told(known, _NETWORK, ("seed", "seed {}"), _DIRECTION_SEED),
+        ]
         found.append(", ".join(filter(None, parts)) or f"plane {position}")
     return found
 
@@ -125,6 +130,7 @@ def _details(known: dict[str, str]) -> str:
     return ", ".join(
         _told(
             known,
+            _NETWORK,
             ("seed", "seed {}"),
             ("checkpoint", "checkpoint {}"),
             ("directions", "directions: {}"),

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from perturb.analysis.plan import Plan
 from perturb.figures.catalogue import LANDSCAPES
 from perturb.landscape.settings import LandscapeSettings
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
     from perturb.analysis.table import Table
     from perturb.landscape.files import Plane
 
+FIRST_NETWORK = "net0"
+_SEVERAL = (
+    " Each network of a method that trains two has its own: net0 is the first, net1 the second."
+)
+
 
 def parts(
     plan: Plan,
@@ -31,6 +38,7 @@ def parts(
     flat_margin: float,
     stem: str,
     sharpness: bool = True,
+    several: Sequence[str] = (),
 ) -> list[Part]:
     """Return the tables and figures of the landscapes of a chapter; files relative to the results.
 
@@ -41,8 +49,12 @@ def parts(
         flat_margin: nats above the checkpoint's loss that count as flat.
         stem: of the table's files below `tables/`; the table of sharpness adds `_sharpness`.
         sharpness: whether curvatures have a sharpness to be told in a table of its own.
+        several: methods that train several networks, each with its landscape.
     """
-    settings = {"dataset": plan.dataset, "model": plan.models, "flat_margin": flat_margin}
+    if plan.reference in several:
+        plan = msgspec.structs.replace(plan, reference=f"{plan.reference}, {FIRST_NETWORK}")
+    scale = {"scale": plan.scale} if plan.scale == "smoke" else {}
+    settings = {"dataset": plan.dataset, "model": plan.models, "flat_margin": flat_margin} | scale
     inputs = {"planes": planes, "curvatures": curvatures, "records": records}
     table = Part(
         name="landscape",
@@ -65,30 +77,55 @@ def parts(
             kind="figure",
             make="perturb.landscape.parts:figure",
             inputs={"planes": tuple(planes), "trajectories": tuple(trajectories)},
-            settings={"figure": name, "reference": plan.reference},
+            settings={"figure": name, "reference": plan.reference} | scale,
             title=entry.title,
-            caption=entry.caption(plan),
+            caption=entry.caption(plan) + (_SEVERAL if several else ""),
         )
         for name, entry in LANDSCAPES.items()
     ]
     return [table, *([steep] if sharpness else []), *figures]
 
 
-def of_runs(plan: Plan, runs: Sequence[Run], settings: LandscapeSettings) -> list[Part]:
-    """Return the parts of the landscapes of these runs' last weights."""
-    folders = [f"landscapes/{run}" for run in runs]
+def of_runs(
+    plan: Plan,
+    runs: Sequence[Run],
+    settings: LandscapeSettings,
+    networks: Mapping[str, int] | None = None,
+) -> list[Part]:
+    """Return the parts of the landscapes of these runs' last weights.
+
+    `networks` has the number of networks that a method trains, where that is not 1: each of them
+    has its landscape.
+    """
+    several = networks or {}
+    drawn = [
+        (f"landscapes/{run}", ending_of(f"net{network}"))
+        for run in runs
+        for network in range(several.get(run.method, 1))
+    ]
     return parts(
         plan,
+        several=[method for method, count in several.items() if count > 1],
         planes=[
-            f"{folder}/plane{seed}.npz" for seed in settings.direction_seeds for folder in folders
+            f"{folder}/plane{seed}{ending}.npz"
+            for seed in settings.direction_seeds
+            for folder, ending in drawn
         ],
-        trajectories=[f"{folder}/trajectory.npz" for folder in folders],
-        curvatures=[f"{folder}/curvature.json" for folder in folders],
+        trajectories=[f"{folder}/trajectory{ending}.npz" for folder, ending in drawn],
+        curvatures=[f"{folder}/curvature{ending}.json" for folder, ending in drawn],
         records=[run.record for run in runs],
         flat_margin=settings.flat_margin,
         stem=f"landscape_{plan.chapter}",
         sharpness=bool(settings.sharpness_radii or settings.adaptive_radii),
     )
+
+
+def ending_of(network: str) -> str:
+    """Return what the names of the files of one of a run's networks end in: `_net1`.
+
+    "" for its first, and for its only one.
+    """
+    return "" if network in ("", FIRST_NETWORK) else f"_{network}"
 
 
 def pages(chapter: str) -> tuple[Page, ...]:
@@ -136,7 +173,7 @@ def _made(
 
     planes, curvatures = inputs["planes"], inputs["curvatures"]
     checkpoints = tables.read_checkpoints(planes, curvatures)
-    frame = tables.build(checkpoints, settings["flat_margin"])
+    frame = tables.build(checkpoints, settings["flat_margin"], settings.get("scale", ""))
     title = f"{settings['dataset']}, {settings['model']}"
     traced = provenance.of_table(planes, curvatures, inputs["records"], results)
     return replace(printed(frame, settings["name"], title), provenance=traced)
@@ -153,6 +190,9 @@ def figure(
         return [read_plane(path) for path in paths]
 
     material = landscape.material(
-        read(inputs["planes"]), read(inputs["trajectories"]), settings["reference"]
+        read(inputs["planes"]),
+        read(inputs["trajectories"]),
+        settings["reference"],
+        settings.get("scale", ""),
     )
     return landscape.draw(settings["figure"], material)

@@ -31,7 +31,8 @@ def of_table(
 ) -> pd.DataFrame:
     """Return the provenance of the table of these planes and curvatures.
 
-    A line a row of the table and file; files and runs are named relative to `results`.
+    A line a row of the table and file; files and runs are named relative to `results`. As in the
+    table there is a column `network` where any run has several.
 
     Raises PerturbError where a landscape is not of the last weights of a run among `records`.
     """
@@ -50,6 +51,7 @@ def of_table(
         line = {
             "method": found["method"],
             "seed": found["seed"],
+            "network": found.get("network", ""),
             "columns": columns,
             "file": relative(path, results),
             "file_sha256": sha256_file(path),
@@ -64,5 +66,7 @@ def of_table(
     frame = pd.DataFrame(lines)
     if lines:
         frame = frame.astype({"direction_seed": "Int64"}).drop(columns="run_seed")
-        frame = frame.sort_values(["method", "seed"], kind="stable", ignore_index=True)
+        frame = frame.sort_values(["method", "seed", "network"], kind="stable", ignore_index=True)
+        if not frame["network"].any():
+            frame = frame.drop(columns="network")
     return frame

@@ -25,9 +25,9 @@ from perturb.landscape.settings import USED_BY, LandscapeSettings
 from perturb.landscape.surface import Batch, Surface, batch_size, mean_loss
 from perturb.models.weights import load_weights, sha256_weights
 from perturb.train.determinism import describe_device, versions
-from perturb.train.learner import part_of
+from perturb.train.learner import Weights, part_of
 from perturb.train.settings import TrainSettings
-from perturb.train.trained import TrainedFiles, TrainedRun, made_from
+from perturb.train.trained import TrainedFiles, TrainedRun, began_from, made_from
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,16 @@ def set_scene(
     files: TrainedFiles,
     images_wanted: int | str,
     precision: str = "float32",
+    network: str = "",
 ) -> Scene:
     """Load a run's last weights and this number of images of its train split (`full`: all).
 
-    Raises PerturbError where a file is missing or damaged, or where the weights are not those
-    that the run's record speaks of.
+    `network` is one of those that the run trained: `net1`; by default its first.
+
+    Raises PerturbError where a file is missing or damaged, where the weights are not those that the
+    run's record speaks of, or where there is no such network.
     """
-    run = TrainedRun.load(specification, files)
+    run = TrainedRun.load(specification, files, network=network)
     model, record = run.model.requires_grad_(True), run.record
     images, labels = run.images("train", images_wanted)
     inputs, targets = run.batch(images, labels)
@@ -85,6 +88,7 @@ def set_scene(
         loss, accuracy = surface.at(0.0, 0.0)
     attributes = {
         **{key: getattr(specification, key) for key in ("dataset", "model", "method", "seed")},
+        **({"network": run.key} if len(run.networks) > 1 else {}),
         "scale": specification.scale,
         "data": data_used(
             specification.dataset,
@@ -126,16 +130,18 @@ def compute_plane(
     output: Path,
     state: Path,
     store: Store | None = None,
+    network: str = "",
 ) -> None:
     """Write the plane of a run in a pair of random directions.
 
-    As the trajectory and the curvature it is put back where `store` has it, else kept there.
+    As the trajectory and the curvature it is put back where `store` has it, else kept there, and is
+    of the run's first network where `network` names no other (`net1`).
     """
     drawn = {"directions": sha256_file(directions_file)}
     fingerprint = _made_from("plane", specification, settings, files, output, drawn)
     if put_back(store, fingerprint, output.parent):
         return
-    scene = set_scene(specification, files, settings.images, settings.precision)
+    scene = set_scene(specification, files, settings.images, settings.precision, network)
     pair, seed = directions.load(directions_file)
     first, second = (
         directions.normalise(d, scene.parameters(), settings.normalisation, settings.ignore)
@@ -166,25 +172,27 @@ def compute_trajectory(
     output: Path,
     state: Path,
     store: Store | None = None,
+    network: str = "",
 ) -> None:
     """Write the plane of a run's own path, and the path in it.
 
-    The path begins at the initial weights, or where several networks were trained at the first
-    checkpoint: the file of initial weights is of one network. Its epochs count those completed. A
-    run that diverged before it left a path gets a plane without points: it stops nothing else.
+    The path begins at the initial weights. Its epochs count those completed. A run that diverged
+    before it left a path gets a plane without points: it stops nothing else.
     """
     fingerprint = _made_from("trajectory", specification, settings, files, output)
     if put_back(store, fingerprint, output.parent):
         return
-    scene = set_scene(specification, files, settings.images, settings.precision)
+    scene = set_scene(specification, files, settings.images, settings.precision, network)
     kept = sorted(
         (int(Path(name).stem.removeprefix("epoch")) + 1, checkpoints / Path(name).name)
         for name in scene.hashes["files"]
         if name.startswith("checkpoints/")
     )
     _check_path(files.record, scene.hashes, initial, [file for _, file in kept])
-    path = kept if scene.key else [(0, initial), *kept]
-    if not path or path[-1][0] != scene.attributes["epochs_completed"]:
+    # The file of initial weights is of one network, which a run of several calls by another name.
+    first = began_from(specification, files, initial, scene.key) if scene.key else initial
+    path: list[tuple[int, Path | Weights]] = [(0, first), *kept]
+    if path[-1][0] != scene.attributes["epochs_completed"]:
         path.append((scene.attributes["epochs_completed"], files.weights))
     moved = [
         name
@@ -200,7 +208,7 @@ def compute_trajectory(
     try:
         found = trajectory.principal_components(
             moved,
-            [_tensors(scene, file) for _, file in path],
+            [_tensors(scene, weights) for _, weights in path],
             _tensors(scene, files.weights),
         )
     except PerturbError as error:
@@ -211,7 +219,7 @@ def compute_trajectory(
         write_plane(output, Plane(none, none, np.empty((0, 0)), np.empty((0, 0)), attributes))
         return
     attributes["directions_sha256"] = _sha256(found.first, found.second)
-    true_loss = [_loss_of(scene, file) for _, file in path]
+    true_loss = [_loss_of(scene, weights) for _, weights in path]
     scene.model.load_state_dict(scene.weights)
     alpha, beta = trajectory.covering_grid(found.path, settings.points)
     with scene.surface(found.first, found.second, "stored") as surface:
@@ -236,12 +244,13 @@ def compute_curvature(
     files: TrainedFiles,
     output: Path,
     store: Store | None = None,
+    network: str = "",
 ) -> None:
     """Write Hessian eigenvalues, trace and sharpness of a run's last weights as JSON."""
     fingerprint = _made_from("curvature", specification, settings, files, output)
     if put_back(store, fingerprint, output.parent):
         return
-    scene = set_scene(specification, files, settings.curvature_images)
+    scene = set_scene(specification, files, settings.curvature_images, network=network)
     measured = measure(
         Objective(scene.model, scene.batches),
         radii=settings.sharpness_radii,
@@ -260,7 +269,10 @@ def _made_from(
     output: Path,
     more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the fingerprint of a landscape. The file's name has the seed of its directions."""
+    """Return the fingerprint of a landscape.
+
+    The file's name has the seed of its directions, and which network it is of.
+    """
     used = {name: getattr(settings, name) for name in USED_BY[kind]}
     modules = _modules(specification.architecture)
     return made_from(
@@ -285,17 +297,21 @@ def _check_path(record: Path, hashes: dict[str, Any], initial: Path, kept: list[
             )
 
 
-def _loss_of(scene: Scene, file: Path) -> float:
-    scene.model.load_state_dict(part_of(load_weights(file), scene.key))
+def _loss_of(scene: Scene, weights: Path | Weights) -> float:
+    if isinstance(weights, Path):
+        weights = part_of(load_weights(weights), scene.key)
+    scene.model.load_state_dict(weights)
     return mean_loss(scene.model, scene.batches)[0]
 
 
-def _tensors(scene: Scene, file: Path) -> Callable[[str], Tensor]:
-    """Return what reads one tensor of the model from a file of weights, by its name."""
+def _tensors(scene: Scene, weights: Path | Weights) -> Callable[[str], Tensor]:
+    """Return what reads one tensor of the model by its name, from weights or a file of them."""
+    if not isinstance(weights, Path):
+        return weights.__getitem__
     prefix = f"{scene.key}." if scene.key else ""
 
     def read(name: str) -> Tensor:
-        with safe_open(file, framework="pt") as opened:
+        with safe_open(weights, framework="pt") as opened:
             return opened.get_tensor(prefix + name)
 
     return read

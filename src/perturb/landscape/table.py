@@ -20,18 +20,23 @@ from perturb.landscape.files import Plane, read_plane
 from perturb.landscape.words import mark_of
 
 FLAT_MARGIN = 0.1  # nats above the checkpoint's loss
+_NAMES = ("method", "seed", "network")
 _SHARPNESS = {"sam_sharpness": "SAM", "adaptive_sharpness": "Adaptive"}
 _STEPS = {"one_step": "One step", "several_steps": "Several steps"}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What there is of one checkpoint: its planes by direction seed and what `measure` found."""
+    """What there is of one checkpoint: its planes by direction seed and what `measure` found.
+
+    `network` is which of the run's networks it is, "" where the run has one.
+    """
 
     method: str
     seed: int
     planes: dict[int, Plane]
     curvature: dict[str, Any] = field(default_factory=dict)
+    network: str = ""
 
 
 def read_checkpoints(
@@ -42,11 +47,12 @@ def read_checkpoints(
     Raises PerturbError naming the file where one is missing or damaged, or where two of one
     checkpoint are of different weights.
     """
-    found: dict[tuple[str, int], Checkpoint] = {}
+    found: dict[tuple[str, int, str], Checkpoint] = {}
     weights: dict[tuple[str, int], str] = {}
 
     def checkpoint_of(path: str | Path, attributes: Mapping[str, Any]) -> Checkpoint:
         key = attributes["method"], attributes["seed"]
+        network = attributes.get("network", "")
         if (
             weights.setdefault(key, attributes["checkpoint_sha256"])
             != (attributes["checkpoint_sha256"])
@@ -55,7 +61,7 @@ def read_checkpoints(
                 f"{path}: of other weights than the other files of {key[0]}, seed {key[1]}. "
                 "Delete it and run again."
             )
-        return found.setdefault(key, Checkpoint(*key, {}, {}))
+        return found.setdefault((*key, network), Checkpoint(*key, {}, {}, network))
 
     for path in planes:
         plane = read_plane(path)
@@ -74,21 +80,28 @@ def read_curvature(path: str | Path) -> dict[str, Any]:
     return measured
 
 
-def build(checkpoints: Iterable[Checkpoint], margin: float = FLAT_MARGIN) -> pd.DataFrame:
+def build(
+    checkpoints: Iterable[Checkpoint], margin: float = FLAT_MARGIN, scale: str = ""
+) -> pd.DataFrame:
     """Return the table, one row per checkpoint in the order given; unknown numbers are NaN.
+
+    `scale` is that of its chapter (`perturb.landscape.words.mark_of`).
 
     Loss, sharpness and `flat_area_margin` in nats, accuracy a fraction, areas in units of
     alpha x beta: mean, standard deviation (n - 1) over direction seeds, `flat_area_share_at_border`
     the share of them whose flat part touches the plane's border, so that the mean is a lower bound.
+    There is a column `network` where any run has several.
     """
-    frame = pd.DataFrame([_row(checkpoint, margin) for checkpoint in checkpoints])
+    frame = pd.DataFrame([_row(checkpoint, margin, scale) for checkpoint in checkpoints])
+    if len(frame) and not frame["network"].any():
+        frame = frame.drop(columns="network")
     first = [name for name in frame if not name.startswith(tuple(_SHARPNESS))]
     sharpness = sorted((name for name in frame if name not in first), key=_sharpness_order)
     place = first.index("flat_area_margin") if first else 0
     return frame[[*first[:place], *sharpness, *first[place:]]]
 
 
-def _row(checkpoint: Checkpoint, margin: float) -> dict[str, Any]:
+def _row(checkpoint: Checkpoint, margin: float, scale: str) -> dict[str, Any]:
     planes = [checkpoint.planes[seed] for seed in sorted(checkpoint.planes)]
     first = planes[0].attributes if planes else {}
     centre = planes[0].centre if planes else None
@@ -97,6 +110,7 @@ def _row(checkpoint: Checkpoint, margin: float) -> dict[str, Any]:
     return {
         "method": checkpoint.method,
         "seed": checkpoint.seed,
+        "network": checkpoint.network,
         "loss": planes[0].loss[centre] if centre else math.nan,
         "accuracy": planes[0].accuracy[centre] if centre else math.nan,
         **_curvature(checkpoint.curvature),
@@ -113,7 +127,7 @@ def _row(checkpoint: Checkpoint, margin: float) -> dict[str, Any]:
         "curvature_images": checkpoint.curvature.get("images", math.nan),
         "device": first.get("device", ""),
         "precision": first.get("precision", ""),
-        "mark": mark_of(planes),
+        "mark": mark_of(planes, scale),
     }
 
 
@@ -155,8 +169,7 @@ def _sharpness(name: str) -> tuple[str, str, float]:
 def general(frame: pd.DataFrame, name: str, title: str) -> Table:
     """Return the table but for sharpness, as it is printed; its CSV holds all of `frame`."""
     columns = [
-        Column("Method", "code", width=44),
-        Column("Seed", "count"),
+        *_named(frame),
         Column("Train loss"),
         Column("Train accuracy", unit="%"),
         Column("Top eigenvalue"),
@@ -172,8 +185,7 @@ def general(frame: pd.DataFrame, name: str, title: str) -> Table:
         accuracy = "" if math.isnan(row["accuracy"]) else f"{100 * row['accuracy']:.2f}"
         rows.append(
             [
-                Cell(row["method"]),
-                Cell(str(row["seed"])),
+                *_names(row),
                 Cell(significant(row["loss"])),
                 Cell(accuracy),
                 Cell(*_spread(row["top_eigenvalue"], row["top_eigenvalue_se"])),
@@ -196,15 +208,14 @@ def general(frame: pd.DataFrame, name: str, title: str) -> Table:
 def sharpness(frame: pd.DataFrame, name: str, title: str) -> Table:
     """Return the sharpness of every checkpoint as it is printed: kinds, radii and steps."""
     names = [column for column in frame if str(column).startswith(tuple(_SHARPNESS))]
-    columns = [Column("Method", "code", width=44), Column("Seed", "count")]
+    columns = _named(frame)
     for column in names:
         kind, steps, rho = _sharpness(column)
         over = f"{_SHARPNESS[kind]} sharpness", f"ρ = {rho:g}"
         columns.append(Column(_STEPS[steps], over=over, short=_STEPS[steps].replace(" ", "\n")))
     rows = [
         [
-            Cell(row["method"]),
-            Cell(str(row["seed"])),
+            *_names(row),
             *(Cell(significant(row[column])) for column in names),
         ]
         for row in frame.to_dict("records")
@@ -212,13 +223,23 @@ def sharpness(frame: pd.DataFrame, name: str, title: str) -> Table:
     return Table(
         name=name,
         title=f"Sharpness of the last weights: {title}",
-        frame=frame[["method", "seed", *names]],
+        frame=frame[[*(name for name in _NAMES if name in frame), *names]],
         columns=columns,
         groups=[Group("", rows)],
         caption="Largest rise of the loss (nats) found within ρ by one or several ascent steps, "
         f"for each checkpoint.{_images(frame)}",
         warnings=[f"{mark}." for mark in dict.fromkeys(frame.get("mark", ())) if mark],
     )
+
+
+def _named(frame: pd.DataFrame) -> list[Column]:
+    """Return the columns that say which checkpoint a row is of."""
+    columns = [Column("Method", "code", width=44), Column("Seed", "count")]
+    return columns + ([Column("Network", "code")] if "network" in frame else [])
+
+
+def _names(row: Mapping[str, Any]) -> list[Cell]:
+    return [Cell(str(row[name])) for name in _NAMES if name in row]
 
 
 def _images(frame: pd.DataFrame) -> str:

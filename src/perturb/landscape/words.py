@@ -19,10 +19,19 @@ def words(attributes: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def mark_of(planes: Iterable[Plane]) -> str:
-    """Return what must stand on everything made from `planes`: smoke run, partial data; or ''."""
+def name_of(attributes: Mapping[str, Any]) -> str:
+    """Return whose landscape it is: the method's, of several networks which (`core_8, net1`)."""
+    return ", ".join(filter(None, (attributes["method"], attributes.get("network", ""))))
+
+
+def mark_of(planes: Iterable[Plane], scale: str = "") -> str:
+    """Return what must stand on everything made from `planes`: smoke run, partial data; or ''.
+
+    `scale` is that of their chapter: `smoke` also where its runs are none by themselves.
+    """
     found = [words(plane.attributes) for plane in planes]
-    marks = [SMOKE] if any("smoke" in known.get("scale", "") for known in found) else []
+    smoke = scale == "smoke" or any("smoke" in known.get("scale", "") for known in found)
+    marks = [SMOKE] if smoke else []
     partial = sorted({known.get("data", "whole") for known in found} - {"whole"})
     return ". ".join(marks + ([f"data {', '.join(partial)}"] if partial else []))
 

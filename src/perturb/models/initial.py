@@ -49,14 +49,31 @@ def weights(
     path = _file_of(model, source, data_root)
     given = read(path)
     try:
-        if source.kind == "published" and not isinstance(model, LibraryModel):
-            cast(HasBackbone, network).load_backbone(given)
+        if not isinstance(model, LibraryModel) and _is_of_backbone(network, source, given):
+            _load_backbone(cast(HasBackbone, network), given)
             return {key: tensor.detach() for key, tensor in network.state_dict().items()}
         if isinstance(model, LibraryModel) and model.library == "timm":
             given = _as_timm_loads(model, shape, options, given)
         return with_body(network, own, given)
     except PerturbError as error:
         raise PerturbError(f"{path}: these weights do not fit model '{name}': {error}") from None
+
+
+def _is_of_backbone(network: nn.Module, source: Source, given: Mapping[str, Tensor]) -> bool:
+    """Return whether weights are of a network's backbone, under the names of their makers.
+
+    So are published ones, and those of a file without any of the network's own names.
+    """
+    if source.kind == "published":
+        return True
+    return hasattr(network, "load_backbone") and not given.keys() & network.state_dict().keys()
+
+
+def _load_backbone(network: HasBackbone, given: Mapping[str, Tensor]) -> None:
+    try:
+        network.load_backbone(given)
+    except RuntimeError as error:
+        raise PerturbError(_told(error)) from None
 
 
 def _file_of(model: Model, source: Source, data_root: str | Path | None) -> Path:

@@ -26,6 +26,16 @@ class DrivenSettings(Specification, frozen=True, kw_only=True):
 
     checkpoint_every: int = 0
 
+    @property
+    def architecture(self) -> str:
+        """The name of the network in the registry of models."""
+        return self.model
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width at which networks look at images; None: those of the prepared ones."""
+        return None
+
 
 class TrainSettings(DrivenSettings, frozen=True, kw_only=True):
     """What decides how a classifier is trained (config/schema.yaml, train).

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from perturb import studies
 from perturb.data import load
@@ -34,6 +35,7 @@ from perturb.train.learner import (
     load_weights_into,
     network_key,
     part_of,
+    weights_of,
 )
 from perturb.train.settings import TrainSettings
 
@@ -92,13 +94,30 @@ def made_from(
     }
 
 
+def began_from(
+    specification: TrainSettings, files: TrainedFiles, initial: Path, network: str
+) -> Weights:
+    """Return the weights that one of a run's networks began from, on the CPU.
+
+    `initial` is the file of the initial weights of the run's model; `network` is the prefix of the
+    network in the run's own files. What a study draws for a second network is drawn again.
+    """
+    device = find_device(specification.device)
+    data = load(files.images, files.manifest)
+    make = load_function(studies.get(specification.study).learner)
+    learner = make(specification, Inputs(device, data, load_weights(initial), initial))
+    set_precision("float32")  # as what is measured of the run
+    return part_of(weights_of(learner), network)
+
+
 @dataclass(frozen=True)
 class TrainedRun:
     """A run's network with its last weights, on its device; `weights` are the same on the CPU.
 
-    Where the run trained several networks it is the one that its learner names (`network()`);
-    `key` is its prefix in the files of weights, "" where it is the only one. `weights_sha256` is
-    of the whole file. `record` and `manifest` are those of the run and of its data.
+    Where the run trained several networks it is the one that was asked for, by default the one that
+    its learner names (`network()`); `key` is its prefix in the files of weights, and `networks` has
+    the prefixes of all: "" where there is no prefix. `weights_sha256` is of the whole file.
+    `record` and `manifest` are those of the run and of its data.
     """
 
     specification: TrainSettings
@@ -106,6 +125,7 @@ class TrainedRun:
     weights: Weights
     weights_sha256: str
     key: str
+    networks: tuple[str, ...]
     device: torch.device
     record: dict[str, Any]
     manifest: dict[str, Any]
@@ -117,11 +137,14 @@ class TrainedRun:
         specification: TrainSettings,
         files: TrainedFiles,
         make_learner: MakeLearner | None = None,
+        network: str = "",
     ) -> TrainedRun:
         """Open a run, deterministic from here on.
 
-        `make_learner` is its study's by default. Raises PerturbError where a file is missing or
-        damaged, or where the weights are not those that the run's record speaks of.
+        `make_learner` is its study's by default; `network` is the prefix of one of the networks
+        that the run trained: `net1`. Raises PerturbError where a file is missing or damaged, where
+        the weights are not those that the run's record speaks of, or where there is no such
+        network.
         """
         make_deterministic(specification.threads)
         device = find_device(specification.device)
@@ -137,14 +160,19 @@ class TrainedRun:
         load_weights_into(learner, weights)
         # What is measured is the network, not how its training rounded or laid it out in memory.
         set_precision("float32")
-        model = learner.network().to(memory_format=torch.contiguous_format)
-        key = network_key(learner)
+        key = network or network_key(learner)
+        if key not in learner.modules:
+            several = len(learner.modules) > 1
+            known = f"its networks are {', '.join(learner.modules)}" if several else "it has one"
+            raise PerturbError(f"{specification.run} has no network '{network}': {known}.")
+        model = learner.modules[key].to(memory_format=torch.contiguous_format)
         return cls(
             specification=specification,
             model=model,
             weights=part_of(weights, key),
             weights_sha256=found,
             key=key,
+            networks=tuple(learner.modules),
             device=device,
             record=record,
             manifest=data.manifest,
@@ -159,7 +187,10 @@ class TrainedRun:
         return wanted_of.images, wanted_of.labels
 
     def batch(self, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return images as the model takes them, and labels, as one batch on the device."""
+        """Return images as the model takes them, and labels, as one batch on the device.
+
+        They have the size at which the run's networks look at images.
+        """
         feed = Feed(
             images,
             labels,
@@ -169,4 +200,20 @@ class TrainedRun:
             device=self.device,
         )
         ((inputs, targets),) = feed.epoch(0)
+        size = self.specification.size
+        if size and size != images.shape[1:3]:
+            inputs = self._resized(inputs, size)
         return inputs, targets
+
+    def _resized(self, inputs: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return normalised inputs [B, C, H, W] at a size, by bicubic interpolation.
+
+        No pixel gets darker than black or brighter than white.
+        """
+        mean, std = (
+            torch.tensor(self.manifest[name], dtype=torch.float32, device=self.device)
+            for name in ("mean", "std")
+        )
+        black, white = ((end - mean) / std for end in (0, 1))
+        resized = interpolate(inputs, size, mode="bicubic", align_corners=False)
+        return resized.clamp_(black.view(-1, 1, 1), white.view(-1, 1, 1))

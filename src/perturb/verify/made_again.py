@@ -63,7 +63,10 @@ def compare_landscape_page(found: Verification, chapter: Chapter) -> None:
     planes = [found.results / path for path in planes_of(chapter)]
     asked = chapter.asked and bool(planes)
     found.make_again(
-        "landscapes", [page], asked, lambda _: landscape_page.render(list(map(read_plane, planes)))
+        "landscapes",
+        [page],
+        asked,
+        lambda _: landscape_page.render(list(map(read_plane, planes)), chapter.scale),
     )
 
 

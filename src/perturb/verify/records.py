@@ -18,6 +18,7 @@ from perturb.files import read_json
 from perturb.jobs.store import DAMAGED, ENTRY, DamagedEntry, Entry, Store
 from perturb.landscape import directions, vtk
 from perturb.landscape.files import read_plane
+from perturb.landscape.parts import ending_of
 from perturb.landscape.table import read_curvature
 from perturb.models.weights import load_weights, sha256_weights
 from perturb.predictions import files as predictions
@@ -260,7 +261,7 @@ def check_landscapes(found: Verification, records: Mapping[Run, Mapping[str, Any
             for kind, render in ((".html", landscape_page.render), (".vti", vtk.render)):
                 if path.with_suffix(kind).exists():
                     found.compare("landscapes", path.with_suffix(kind), render(plane))
-        elif path.name == "curvature.json":
+        elif path.name.startswith("curvature") and path.suffix == ".json":
             attributes = found.attempt("landscapes", path, lambda path=path: read_curvature(path))
         elif path.suffix in (".html", ".vti") and path.with_suffix(".npz").exists():
             continue
@@ -280,10 +281,12 @@ def _landscape(
 ) -> None:
     named = Run(*(attributes[key] for key in IDENTITY))
     network = (record or {}).get("specification", {}).get("network") or attributes["model"]
-    drawn = attributes.get("direction_seed")
+    drawn, of_network = attributes.get("direction_seed"), attributes.get("network", "")
+    kind = path.stem.partition("_")[0] if drawn is None else f"plane{drawn}"
     spelled_alike = _canonical(named) == _canonical(of_run)
-    if not spelled_alike or (drawn is not None and path.stem != f"plane{drawn}"):
-        found.find("landscapes", "edited", path, f"the landscape of {named}, directions {drawn}")
+    if not spelled_alike or path.stem != f"{kind}{ending_of(of_network)}":
+        whose = f"{named}, {of_network}" if of_network else str(named)
+        found.find("landscapes", "edited", path, f"the landscape of {whose}, directions {drawn}")
     elif record and attributes["checkpoint_sha256"] != record["sha256"]["final_weights"]:
         found.find("landscapes", "stale", path, "of other weights than its run's last")
     elif attributes["code_sha256"] != _code_of_landscapes(network):

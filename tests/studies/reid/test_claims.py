@@ -5,7 +5,7 @@ import pytest
 from perturb.analysis.plan import Plan, Row
 from perturb.figures.style import render, style
 from perturb.studies.reid import claims, diagrams, figures, methods
-from perturb.studies.reid.catalogue import FIGURES, about, titles
+from perturb.studies.reid.catalogue import FIGURES, about, caption, drawn, titles
 from perturb.studies.reid.chapters import ALSO, MEASURE
 from perturb.studies.reid.material import Material
 
@@ -110,6 +110,15 @@ def test_training_accuracy_selection_and_large_rates():
     assert blown["verdict"] == claims.COMES_OUT
     assert "2 of 2 runs diverged, the first at step 12" in blown["here"]
     assert "with warm-up 2 epochs 0 of 2 runs diverged" in blown["here"]
+    # That a larger rate diverges says nothing of 0.1.
+    runs = several("ce_lr0-0.1_6", 0.3, 0.3)
+    runs += several("ce_lr0-2_6", None, None, status="diverged", diverged_at_step=3.0)
+    blown = claims.build(material(runs)).set_index("claim").loc[blown.name]
+    assert blown["verdict"] == claims.DOES_NOT
+    assert blown["here"] == (
+        "Largest learning rate 0.1 with neither warm-up nor clipping 0 of 2 runs diverged; 2 with "
+        "neither warm-up nor clipping 2 of 2 runs diverged, the first at step 3."
+    )
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +145,49 @@ def test_figures_show_what_there_is(whole):
         axes = figures.rates(whole, "").axes[0]
     texts = {text.get_text() for text in axes.texts}
     assert "diverged\nstep 7" in texts and len(axes.texts) == 4
+
+
+@pytest.fixture(scope="module")
+def many() -> Material:
+    """Every pair of four rates, with a warm-up and without."""
+    runs = several("core_6", 0.4)
+    for first in (0.001, 0.01, 0.1, 2):
+        for second in (0.001, 0.01, 0.1, 2):
+            for more in ("", "_warmup-2"):
+                blown = first == second == 2 and not more
+                told = {"status": "diverged", "diverged_at_step": 7.0} if blown else {}
+                name = f"core_lr0-{first}_lr1-{second}_stage1-roles{more}_6"
+                runs += several(name, None if blown else 0.2 + first / 10, **told)
+    return material(runs)
+
+
+def test_of_many_pairs_of_rates_figures_draw_the_equal_ones_and_the_map_all(many):
+    names = drawn(many.methods)
+    assert len(names) == 9 and "core_lr0-2_lr1-2_stage1-roles_6" in names
+    assert "core_lr0-2_lr1-0.1_stage1-roles_6" not in names
+    few = many.methods[:12]
+    assert drawn(few) == few
+    for name in ("mAP", "curves", "losses"):
+        assert "only those whose rates are equal" in caption(name, many.plans)
+    assert "only those" not in caption("rates", many.plans)
+    with style():
+        panels = figures.rates(many, "").axes
+        assert [len(axes.texts) for axes in panels] == [16, 16]
+        legend = figures.curves(many, "").legends[0]
+        titles_of = [axes.get_title("left") for axes in figures.losses(many, "").axes]
+    assert [text.get_text() for text in legend.get_texts()] == names
+    assert [title.replace("\n", "") for title in titles_of] == names
+    assert max(len(line) for title in titles_of for line in title.split("\n")) <= 26
+    said = claims.build(many)["here"][0]
+    assert "24 of 24 others finished, 20.0 to 40.0" in said
+
+
+def test_the_names_above_a_diagram_fit_its_line(many):
+    with style():
+        figure = diagrams.draw(many.methods)
+        texts = [t.get_text() for axes in figure.axes for t in axes.texts]
+    (listed,) = (text for text in texts if text.endswith(" more"))
+    assert len(listed) < 115 and listed.startswith("core_lr0-0.001_lr1-0.001_stage1-roles_6, ")
 
 
 def test_a_diagram_is_its_definition():

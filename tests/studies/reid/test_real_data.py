@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from perturb.data import load, prepare
 from perturb.data.identities import Sightings
 from perturb.models import initial_weights
+from perturb.models.described import Source
 from perturb.studies.reid.learner import learner
 from perturb.studies.reid.settings import ReidSpecification
 from perturb.train.determinism import make_deterministic
@@ -51,10 +53,10 @@ def real(request, tmp_path_factory):
     )
 
 
-def made(data, method: str, model: str, **settings):
+def made(data, method: str, model: str, source: Source | None = None, **settings):
     make_deterministic(1)
     wanted = ReidSpecification(dataset="real", model=model, method=method, seed=0, **settings)
-    initial = initial_weights(model, data.manifest["num_classes"], 128, 3, 0)
+    initial = initial_weights(model, data.manifest["num_classes"], 128, 3, 0, source=source)
     return learner(wanted, Inputs(torch.device("cpu"), data, initial))
 
 
@@ -67,13 +69,34 @@ def test_every_method_runs(real, method):
     assert chance / 2 < last["test_mAP"] <= 1 and last["test_mINP"] <= last["test_mAP"]
 
 
-def test_resnet50_takes_steps(real):
-    few = replace(
+@pytest.fixture
+def few(real):
+    """Sixteen of the images."""
+    return replace(
         real,
         train_images=real.train_images[:16],
         train_labels=real.train_labels[:16],
         train_true_labels=real.train_true_labels[:16],
     )
+
+
+def test_resnet50_starts_from_a_local_file_of_imagenet_weights(few, tmp_path):
+    network = torchvision.models.resnet50()
+    published = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    torch.save(published, tmp_path / "resnet50.pth")
+    source = Source("file", str(tmp_path / "resnet50.pth"))
+    size = {"batch_size": 8, "height": 64, "width": 32}
+    one = made(few, "core_switch-0_1", "reid_resnet50", source, **size)
+    for net in one.networks:
+        for name, tensor in net.backbone.state_dict().items():
+            assert torch.equal(tensor, published[name]), name
+    done = one.train(0)
+    assert done.not_finite is None and one.steps == 2
+    moved = one.networks[1].backbone.conv1.weight != published["conv1.weight"]
+    assert moved.any() and np.isfinite(done.series["gradient_norm_net1"]).all()
+
+
+def test_resnet50_takes_steps(few):
     one = made(few, "act_switch-0_1", "reid_resnet50_random", batch_size=8, height=64, width=32)
     done = one.train(0)
     assert done.not_finite is None and one.steps == 2

@@ -11,36 +11,35 @@ from perturb.studies.reid import methods
 FIGURES: dict[str, tuple[str, str]] = {
     "mAP": (
         "mAP by method and label noise",
-        "Test mAP of the last epoch: mean over seeds with its 95 % t interval, single seeds as "
-        "small points. A run that diverged has no mark.",
+        "Test mAP of the last epoch: {mean}{interval}. A run that diverged has no mark.",
     ),
     "curves": (
         "mAP over the epochs",
         "Test mAP (upper panels), and the share of training images whose given label (middle) and "
-        "whose true label (lower) the first network predicts, in training: mean over seeds.",
+        "whose true label (lower) the first network predicts, in training: {mean}.",
     ),
     "selection": (
         "What is selected",
         "Share of the training images that a method selects (upper panels); of the selected ones, "
         "how many have their true label (middle; grey: of all images); and how many of the images "
-        "with their true label are selected (lower). First network, mean over seeds; methods that "
+        "with their true label are selected (lower). First network, {mean}; methods that "
         "select nothing take all images and are not shown.",
     ),
     "weights": (
         "Weights of the images",
         "Mean weight of the training images with their true label (solid) and with a wrong one "
-        "(dashed), first network, mean over seeds. ACT counts how often an image was selected, one "
+        "(dashed), first network, {mean}. ACT counts how often an image was selected, one "
         "an epoch in its warm-up; LCNL's is the probability of a true label; a method without "
         "weights has 1.",
     ),
     "losses": (
         "Losses by term",
-        "Mean of each term of a loss by epoch, first network solid, second dashed: first seed, the "
-        "data set with most label noise. A dotted line marks a change of stage.",
+        "Mean of each term of a loss by epoch, first network solid, second dashed{first}. A dotted "
+        "line marks a change of stage.",
     ),
     "rates": (
         "A learning rate for each network",
-        "Test mAP (%) of the last epoch by the learning rates of both networks, mean over seeds, "
+        "Test mAP (%) of the last epoch by the learning rates of both networks, {mean}, "
         "one panel for each kind of method. Where every run diverged the cell says from which step "
         "on, at the earliest.",
     ),
@@ -50,6 +49,12 @@ FIGURES: dict[str, tuple[str, str]] = {
         "that are trained. No gradient flows through an arrow from a peer.",
     ),
 }
+
+_ONLY_EQUAL = (
+    " Of methods with a learning rate for each network only those whose rates are equal are drawn."
+)
+# More methods than this make lines that nobody can tell apart.
+_MOST = 12
 
 # What data sets are that a reader does not know by their names.
 _DATA = {
@@ -84,10 +89,34 @@ def titles(plans: Sequence[Plan]) -> dict[str, str]:
     return {name: title for name, (title, _) in FIGURES.items() if name not in left_out}
 
 
-def caption(name: str, scale: str) -> str:
+def drawn(names: Sequence[str]) -> list[str]:
+    """Return the methods that figures draw beside each other: of a few all.
+
+    Of many, of those that have a learning rate for each network, only those whose rates are equal.
+    """
+    if len(names) <= _MOST:
+        return list(names)
+    found = {name: methods.method(name).values for name in names}
+    return [name for name in names if found[name].get("lr1", 0) in (0, found[name]["lr0"])]
+
+
+def caption(name: str, plans: Sequence[Plan]) -> str:
     """Return a figure's caption in plain text."""
-    smoke = "Smoke run, not a result of the study. " if scale == "smoke" else ""
-    return smoke + FIGURES[name][1]
+    several = max(len(row.seeds) for row in plans[0].rows) > 1
+    smoke = "Smoke run, not a result of the study. " if plans[0].scale == "smoke" else ""
+    chosen = [
+        "first seed" if several else "",
+        "the data set with most label noise" if len(plans) > 1 else "",
+    ]
+    first = ", ".join(filter(None, chosen))
+    listed = [row.method for row in plans[0].rows]
+    more = name not in ("rates", "diagrams") and len(drawn(listed)) < len(listed)
+    text = FIGURES[name][1] + (_ONLY_EQUAL if more else "")
+    return smoke + text.format(
+        mean="mean over seeds" if several else "one seed",
+        interval=" with its 95 % t interval, single seeds as small points" if several else "",
+        first=f": {first}" if first else "",
+    )
 
 
 def noise_words(dataset: str) -> str:

@@ -33,7 +33,7 @@ def resolve(config: Config, run: Run) -> ReidSpecification:
     parsed = methods.parse(run.method)
     machine = {key: config.values["train"][key] for key in ("threads", "device")}
     settings = machine | entry(config, run.dataset)["train"]
-    every = _checkpoint_every(config, run)
+    every = _drawn_by(config, run).get("checkpoint_every", 0)
     named = {
         "study": NAME,
         "dataset": run.dataset,
@@ -59,9 +59,13 @@ def resolve(config: Config, run: Run) -> ReidSpecification:
 
 
 def entry_of(config: Config, run: Run) -> Mapping[str, Any]:
-    """Return how runs on a run's data set are trained, empty where the study does not say."""
+    """Return how runs on a run's data set are trained, empty where the study does not say.
+
+    With the settings of its landscapes, where a chapter draws it.
+    """
     known: Mapping[str, Any] = config.section(NAME).get("datasets", {})
-    return known.get(variants.base_name(run.dataset), {})
+    drawn = _drawn_by(config, run)
+    return known.get(variants.base_name(run.dataset), {}) | ({"landscape": drawn} if drawn else {})
 
 
 def entry(config: Config, dataset: str) -> Mapping[str, Any]:
@@ -91,19 +95,23 @@ def _entries(config: Config) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _checkpoint_every(config: Config, run: Run) -> int:
-    """Return every how many epochs a run's weights are kept, for its trajectory; 0: never."""
+def _drawn_by(config: Config, run: Run) -> dict[str, Any]:
+    """Return the settings of a run's landscapes of the first chapter that draws it; {} of none."""
     for found in _entries(config).values():
         drawn = _landscape(config, found)
-        same = run.dataset in found["datasets"] and run.model == found["model"]
-        names = [methods.parse(name) for name in drawn.get("methods", [])]
+        same = run.dataset == found["datasets"][0] and run.model == found["model"]
+        names = [methods.parse(name) for name in drawn["methods"]]
         if same and run.seed in drawn["seeds"] and methods.parse(run.method) in names:
-            return int(drawn["checkpoint_every"])
-    return 0
+            return drawn
+    return {}
 
 
 def _landscape(config: Config, found: Mapping[str, Any]) -> dict[str, Any]:
-    return {**config.values["landscape"], **found.get("landscape", {})}
+    """Return the settings of a chapter's landscapes over the global ones, its `methods` listed."""
+    own = {"methods": [], **config.values["landscape"], **found.get("landscape", {})}
+    if own["methods"] == "all":
+        own["methods"] = [row["method"] for row in found["methods"]]
+    return own
 
 
 def plans(config: Config, name: str, found: Mapping[str, Any]) -> list[Plan]:
@@ -123,7 +131,7 @@ def plans(config: Config, name: str, found: Mapping[str, Any]) -> list[Plan]:
     twice = sorted({method for method in spelled if spelled.count(method) > 1})
     if twice:
         raise PerturbError(f"{where}: listed twice: {', '.join(twice)}. Remove one.")
-    drawn = _landscape(config, found).get("methods", [])
+    drawn = _landscape(config, found)["methods"]
     for asked in (found["reference"], *drawn):
         if asked not in listed:
             raise PerturbError(
@@ -187,10 +195,11 @@ def _chapter(config: Config, name: str, found: Mapping[str, Any]) -> Chapter:
     drawn = _landscape(config, found)
     shown = [
         Run(found["datasets"][0], found["model"], method, seed)
-        for method in drawn.get("methods", ())
+        for method in drawn["methods"]
         for seed in drawn["seeds"]
     ]
     settings = LandscapeSettings.of(drawn)
+    networks = {method: methods.method(method).definition.networks for method in drawn["methods"]}
     common = {
         "name": name,
         "title": found["title"],
@@ -206,7 +215,7 @@ def _chapter(config: Config, name: str, found: Mapping[str, Any]) -> Chapter:
         runs=runs,
         parts=(
             *_parts(of_datasets, runs, common),
-            *(landscapes.of_runs(of_datasets[0], shown, settings) if shown else ()),
+            *(landscapes.of_runs(of_datasets[0], shown, settings, networks) if shown else ()),
         ),
         words=f"{HERE}.words:words",
         settings=common,
@@ -234,7 +243,7 @@ def _parts(
             {} if figure == "diagrams" else inputs,
             {**common, "figure": figure},
             title=title,
-            caption=catalogue.caption(figure, common["scale"]),
+            caption=catalogue.caption(figure, of_datasets),
         )
         for figure, title in catalogue.titles(of_datasets).items()
     ]

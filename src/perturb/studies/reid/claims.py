@@ -18,6 +18,7 @@ from perturb.studies.reid.material import Material
 
 COMES_OUT, DOES_NOT = "comes out", "does not come out"
 UNDECIDED, NOT_TESTED = "not decided by these runs", "not tested here"
+_MOST_LISTED = 6  # methods that a sentence names each
 _ABSENT = "This chapter has no runs that could tell."
 
 
@@ -93,8 +94,17 @@ def _compared(
             f"{theirs} {_text(summarise(list(_values(material, dataset, theirs).values())))}"
             for theirs in dict.fromkeys(theirs for _, theirs in pairs)
         ]
+        if len(listed) > _MOST_LISTED:
+            means = [_mean(material, dataset, ours) for ours, _ in pairs]
+            finished = [mean for mean in means if mean is not None]
+            ends = f"{100 * min(finished):.1f} to {100 * max(finished):.1f}" if finished else "none"
+            listed = [f"{len(finished)} of {len(pairs)} others finished, {ends}"]
         texts.append(f"{noise_words(dataset)}: {', '.join([*shown, *listed])}")
     return verdicts, texts
+
+
+def _mean(material: Material, dataset: str, method: str) -> float | None:
+    return summarise(list(_values(material, dataset, method).values())).mean
 
 
 def _overall(verdicts: Sequence[bool | None]) -> str:
@@ -221,7 +231,7 @@ def _large_rate(material: Material) -> Judged:
     if high.empty:
         return NOT_TESTED, _ABSENT
     texts, plain = [], []
-    for (warmup, clip), part in high.groupby(["warmup", "clip"]):
+    for (rate, warmup, clip), part in high.groupby([largest, "warmup", "clip"]):
         steps = part.loc[part["status"] == "diverged", "diverged_at_step"]
         help = [
             f"warm-up {warmup:g} epochs" if warmup else "",
@@ -229,13 +239,13 @@ def _large_rate(material: Material) -> Judged:
         ]
         words = " and ".join(filter(None, help)) or "neither warm-up nor clipping"
         first = f", the first at step {steps.min():.0f}" if len(steps) else ""
-        texts.append(f"with {words} {len(steps)} of {len(part)} runs diverged{first}")
-        if not warmup and not clip:
+        texts.append(f"{rate:g} with {words} {len(steps)} of {len(part)} runs diverged{first}")
+        if np.isclose(rate, 0.1) and not warmup and not clip:
             plain = (part["status"] == "diverged").tolist()
     if not plain:
-        return UNDECIDED, "; ".join(texts) + "."
+        return UNDECIDED, f"Largest learning rate {'; '.join(texts)}."
     verdict = COMES_OUT if all(plain) else UNDECIDED if any(plain) else DOES_NOT
-    return verdict, f"Learning rates of 0.1 and more: {'; '.join(texts)}."
+    return verdict, f"Largest learning rate {'; '.join(texts)}."
 
 
 def _devices(material: Material) -> Judged:

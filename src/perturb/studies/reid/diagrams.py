@@ -27,6 +27,7 @@ _SHORT = {
 _ROW = 0.17  # inches of a term
 _STAGE = 0.34  # inches of a stage beside its terms
 _HEAD = 0.36
+_LINE = 100  # characters of the line of names
 _LEGEND = 0.36
 
 
@@ -73,13 +74,23 @@ def _draw_method(axes: Axes, method: Method, names: Sequence[str], height: float
     approximation = method.definition.approximation
     note = f" (approximation: {approximation})" if approximation else ""
     axes.text(0, height - 0.14, method.definition.title + note, weight="bold", fontsize=8.5)
-    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    axes.text(0, height - 0.28, listed, fontsize=7, color=GREY)
+    axes.text(0, height - 0.28, _listed(names), fontsize=7, color=GREY)
     top = height - _HEAD
     for number, stage in enumerate(method.stages):
         bottom = top - _STAGE - _ROW * _lines(stage)
         _draw_stage(axes, method, number, top, bottom)
         top = bottom
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first names, as many as a line has place for, and how many more there are."""
+    shown = [names[0]]
+    for name in names[1:]:
+        if len(", ".join([*shown, name])) > _LINE:
+            break
+        shown.append(name)
+    left = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {left} more" if left else "")
 
 
 def _epochs(method: Method, number: int) -> str:

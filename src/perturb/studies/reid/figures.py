@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +12,31 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from perturb.analysis.statistics import summarise
 from perturb.analysis.tables import measured
 from perturb.figures.sheet import Sheet, make_sheet, say_nothing_to_show
-from perturb.figures.style import COLOURS, GREY, REFERENCE, LineStyle, line_style, style
+from perturb.figures.style import (
+    COLOURS,
+    GREY,
+    PAGE_WIDTH,
+    REFERENCE,
+    LineStyle,
+    line_style,
+    style,
+)
 from perturb.studies.reid import diagrams, methods
-from perturb.studies.reid.catalogue import noise_words
+from perturb.studies.reid.catalogue import drawn, noise_words
 from perturb.studies.reid.material import Material, gather, noise_rate
 
 _TERMS = (REFERENCE.colour, *COLOURS, GREY, "#8B5A2B")
 SMOKE = "Smoke run: a few short epochs, not a result of the study"
+_POINTS = 14  # of type, for each inch of a cell in which the word `diverged` stands
+_TITLE = 26  # characters
 _LARGE_WEIGHT = 3
+_SMALL_SHARE = 40  # percent: an axis to 100 would lay such lines on each other
 _WEIGHTS = (0, 0.5, 1, 2, 5, 10, 20)
 
 
@@ -42,14 +56,15 @@ def make(
 def _looks(material: Material, names: Sequence[str]) -> dict[str, LineStyle]:
     """Return the style of each method, the same in all figures of a chapter."""
     reference = material.plans[0].reference
-    others = [name for name in material.methods if name != reference]
+    others = [name for name in drawn(material.methods) if name != reference]
     found = {name: line_style(place) for place, name in enumerate(others)}
     return {name: found.get(name, REFERENCE) for name in names}
 
 
 def _finished(material: Material) -> list[str]:
+    """Return the methods that are drawn and have a run."""
     done = set(material.runs["method"])
-    return [name for name in material.methods if name in done]
+    return [name for name in drawn(material.methods) if name in done]
 
 
 def _marks(look: LineStyle) -> dict[str, Any]:
@@ -125,6 +140,7 @@ def _by_epoch(
                 axes.set_title(_in_two_lines(noise_words(dataset)))
             if row == len(rows) - 1:
                 axes.set_xlabel("Epochs completed")
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             if column == 0:
                 axes.set_ylabel(label)
     return sheet
@@ -153,15 +169,18 @@ def selection(material: Material, mark: str) -> Figure:
     for column, dataset in enumerate(noisy):
         axes = sheet.axes[1, column]
         axes.axhline(100 * (1 - noise_rate(dataset)), color=GREY, linewidth=0.8, zorder=1)
-        for row in range(3):
-            sheet.axes[row, column].set_ylim(-3, 103)
+    for row in sheet.axes:  # whose panels share the axis
+        highest = max((axes.dataLim.ymax for axes in row if axes.has_data()), default=100)
+        ends = (0, None) if 0 < highest < _SMALL_SHARE else (-3, 103)
+        row[0].set_ylim(*ends)
     return sheet.figure
 
 
 def weights(material: Material, mark: str) -> Figure:
     """Draw the mean weight of images with their true label and with a wrong one."""
     names = _finished(material)
-    looks = _looks(material, names)
+    # Dashes tell the images apart here, so markers do what they do elsewhere.
+    looks = {name: replace(look, dashes="-") for name, look in _looks(material, names).items()}
     noisy = [dataset for dataset in material.datasets if noise_rate(dataset)]
     sheet = make_sheet(
         1,
@@ -176,10 +195,8 @@ def weights(material: Material, mark: str) -> Figure:
         for name in names:
             for kind, dashes in (("clean", "-"), ("wrong", (0, (3, 1.5)))):
                 mean = material.mean(dataset, name, f"{kind}_weight_net0")
-                axes.plot(
-                    mean.index + 1, mean, color=looks[name].colour, linestyle=dashes,
-                    linewidth=looks[name].width,
-                )  # fmt: skip
+                drawn_as = looks[name].marked(len(mean)) | {"linestyle": dashes}
+                axes.plot(mean.index + 1, mean, **drawn_as)
         axes.set(title=_in_two_lines(noise_words(dataset)), xlabel="Epochs completed")
     sheet.axes[0, 0].set_ylabel("Mean weight")
     if sheet.axes[0, 0].get_ylim()[1] > _LARGE_WEIGHT:  # ACT's grow, those of the others end at 1
@@ -192,6 +209,12 @@ def weights(material: Material, mark: str) -> Figure:
 def _in_two_lines(words: str) -> str:
     """Return the words of a data set's noise as a narrow panel has place for them."""
     return words.replace(" label", "\nlabel")
+
+
+def _title(name: str) -> str:
+    """Return a method's name in lines that a third of a page has place for."""
+    lines = textwrap.wrap(name.replace("_", "_ "), _TITLE, break_on_hyphens=False)
+    return "\n".join(line.replace("_ ", "_") for line in lines)
 
 
 def losses(material: Material, mark: str) -> Figure:
@@ -210,7 +233,7 @@ def losses(material: Material, mark: str) -> Figure:
     sheet = make_sheet(
         -(-len(names) // columns),
         columns,
-        panel_height=1.9,
+        panel_height=1.75 + 0.15 * max(_title(name).count("\n") + 1 for name in names),
         legend=[(term.replace("_", " "), looks[term]) for term in terms],
         note=f"{dataset}. Solid: first network. Dashed: second.",
         mark=mark,
@@ -230,14 +253,16 @@ def _losses_of(
     own = own[own["seed"] == own["seed"].min()]
     for network, terms in enumerate(method.terms):
         for term in terms:
-            values = pd.to_numeric(own[f"train_{term}_net{network}"]) if len(own) else []
+            values = pd.to_numeric(own[f"train_{term}_net{network}"]) if len(own) else own["epoch"]
             dashes = (0, (3, 1.5)) if network else "-"
             axes.plot(
-                own["epoch"] + 1, values, color=looks[term].colour, linestyle=dashes, linewidth=1.1
-            )
+                own["epoch"] + 1, values, color=looks[term].colour, linestyle=dashes, linewidth=1.1,
+                marker="o" if pd.notna(values).sum() == 1 else None, markersize=3,
+            )  # fmt: skip
     if method.first_epochs and method.first_epochs < method.epochs:
         axes.axvline(method.first_epochs + 0.5, color=GREY, linewidth=0.8, linestyle=":")
-    axes.set(title=name, xlabel="Epoch", ylabel="Nats")
+    axes.set(title=_title(name), xlabel="Epoch", ylabel="Nats")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if own.empty:
         say_nothing_to_show(axes, "no finished epoch")
 
@@ -254,7 +279,7 @@ def rates(material: Material, mark: str) -> Figure:
             kind = methods.format(type(slug)(slug.head, rest, slug.epochs))
             kinds.setdefault(kind, []).append(name)
     dataset = max(material.datasets, key=noise_rate)
-    note = f"{dataset}. Settings that differ stand above a panel: {next(iter(kinds))}."
+    note = f"{dataset}, {next(iter(kinds))} with the settings above a panel. Grey: diverged."
     sheet = make_sheet(1, max(1, len(kinds)), panel_height=2.6, note=note, mark=mark)
     own = [
         runs[runs["method"].isin(names) & (runs["dataset"] == dataset)] for names in kinds.values()
@@ -262,8 +287,10 @@ def rates(material: Material, mark: str) -> Figure:
     done = pd.concat(own)
     scores = done.loc[done["status"] == "ok", "last_test_mAP"].astype(float)
     best = 100 * scores.max() if len(scores) else 1.0
+    tried = [sorted(done[key].unique()) for key in ("lr0", "lr1")]
+    cell = 0.72 * PAGE_WIDTH / (len(kinds) * max(1, len(tried[0])))
     for axes, kind, part in zip(sheet.axes[0], kinds, own, strict=True):
-        _rates_of(axes, part, best)
+        _rates_of(axes, part, best, tried, min(7.0, _POINTS * cell))
         axes.set_title(_differing(kind, list(kinds)))
     return sheet.figure
 
@@ -279,8 +306,11 @@ def _differing(kind: str, kinds: Sequence[str]) -> str:
     return ", ".join(f"{key} {values[kind][key]}".removesuffix(".0") for key in keys)
 
 
-def _rates_of(axes: Axes, own: pd.DataFrame, best: float) -> None:
-    first, second = (sorted(own[key].unique()) for key in ("lr0", "lr1"))
+def _rates_of(
+    axes: Axes, own: pd.DataFrame, best: float, tried: Sequence[list[float]], size: float
+) -> None:
+    """Draw the map of one kind of method over all rates tried; `size` is of the word `diverged`."""
+    first, second = tried
     grid = np.full((len(second), len(first)), np.nan)
     for (lr0, lr1), part in own.groupby(["lr0", "lr1"]):
         done = part.loc[part["status"] == "ok", "last_test_mAP"].astype(float)
@@ -290,9 +320,11 @@ def _rates_of(axes: Axes, own: pd.DataFrame, best: float) -> None:
             grid[at] = 100 * done.mean()
         else:
             text = f"diverged\nstep {part['diverged_at_step'].min():.0f}"
+            corner = (at[1] - 0.5, at[0] - 0.5)
+            axes.add_patch(Rectangle(corner, 1, 1, facecolor="#D8D8D8", linewidth=0))
         dark = len(done) and grid[at] < 0.6 * best
         axes.text(
-            at[1], at[0], text, ha="center", va="center", fontsize=7,
+            at[1], at[0], text, ha="center", va="center", fontsize=7 if len(done) else size,
             color="white" if dark else "black",
         )  # fmt: skip
     axes.imshow(grid, origin="lower", cmap="viridis", vmin=0, vmax=best, aspect="auto")

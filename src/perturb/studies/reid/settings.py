@@ -40,6 +40,11 @@ class ReidSpecification(DrivenSettings, frozen=True, kw_only=True):
     precision: str = "float32"
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width at which networks look at images."""
+        return self.height, self.width
+
+    @property
     def limit(self) -> None:
         """All images are used: a part of a gallery is another task."""
         return None
