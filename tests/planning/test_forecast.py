@@ -16,9 +16,9 @@ from perturb.studies.rts.settings import RtsSpecification
 
 @pytest.fixture
 def said(root, raw_config, tmp_path, capsys):
-    def say(*methods, cores=2):
+    def say(*methods, cores=2, where=("digits", "cnn")):
         schema = root / "config" / "schema.yaml"
-        runs = [Run("digits", "cnn", method, 0) for method in methods]
+        runs = [Run(*where, method, 0) for method in methods]
         config = Config(raw_config, schema)
         forecast.say(config, schema, tmp_path, str(tmp_path / "benchmarks"), runs, cores)
         return capsys.readouterr().err
@@ -42,6 +42,13 @@ def test_minutes_of_training_need_no_word_and_no_measurement(said, monkeypatch):
 def test_what_cannot_be_told_stops_nothing(said, monkeypatch, tmp_path):
     monkeypatch.setattr(forecast, "asdict", lambda asked: asdict(asked) | {"schema": "nowhere"})
     assert said("sgd_3000000").startswith("perturb notes: how long: ")
+
+
+def test_a_data_set_that_is_not_prepared_yet_stops_nothing(said):
+    """Only its files tell its size: the first command on it must begin all the same."""
+    line = said("adamw_lr-0.001_20", where=("ckplus48", "small_vit"))
+    assert line.startswith("perturb notes: 1 run to train; how long: the size of data set 'ckplus")
+    assert line.count("\n") == 1
 
 
 def test_what_comes_back_from_the_store_is_not_told_as_training(tmp_path):

@@ -71,7 +71,13 @@ def say(
 
     Nothing where it is short. What cannot be told stops no workflow.
     """
-    if _is_little(config, results, runs):
+    try:
+        if _is_little(config, results, runs):
+            return
+    except PerturbError as error:  # a data set whose size only its files tell
+        what = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+        said = str(error).removeprefix("plan: ")
+        print(f"perturb notes: {what} to train; how long: {said}", file=sys.stderr, flush=True)
         return
     named = [[run.dataset, run.model, run.method, run.seed] for run in runs]
     asked = Asked(dict(config.values), str(schema), str(results), benchmarks, named, cores)
