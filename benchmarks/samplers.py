@@ -188,7 +188,7 @@ def regrets(problem: Problem, repeats: int = REPEATS) -> dict[str, np.ndarray]:
         rows = [np.pad(row, (0, TRIALS - len(row)), mode="edge") for row in rows]
         gaps = problem.optimum - np.stack(rows)
         gaps[np.isinf(gaps)] = np.nan  # no whole run yet
-        found[sampler] = np.clip(gaps, 1e-6, None)
+        found[sampler] = np.clip(gaps, 0, None)  # of rounding
     return found
 
 
@@ -203,12 +203,13 @@ def run(problems: tuple[Problem, ...] = PROBLEMS, repeats: int = REPEATS) -> lis
             for at in AT:
                 own, against = (found[key][:, at - 1] for key in (sampler, "sobol"))
                 low, high = np.quantile(own, [0.25, 0.75])
+                reached = np.median(against)  # 0: Sobol is there, and no ratio to it
                 rows.append(
                     {
                         "benchmark": "samplers",
                         "what": f"{name}: {sampler}, regret after {at} trials",
                         "value": float(np.median(own)),
-                        "ratio": float(np.median(own) / np.median(against)),
+                        "ratio": float(np.median(own) / reached) if reached else None,
                         "spread": float(high - low),
                         "repeats": repeats,
                         "against": "sobol" if sampler != "sobol" else "",
@@ -238,7 +239,10 @@ def draw(every: Mapping[str, Mapping[str, np.ndarray]], path: Path, repeats: int
                 axes.plot(trials, middle, **looks[sampler].line())
                 axes.fill_between(trials, low, high, alpha=0.15,
                                   color=looks[sampler].colour, linewidth=0)  # fmt: skip
-            axes.set_yscale("log")
+            if any((np.median(rows, axis=0) == 0).any() for rows in found.values()):
+                axes.set_ylim(bottom=0)  # found: a table of trials is searched to its end
+            else:
+                axes.set_yscale("log")
             axes.set_title(name)
             axes.set_xlabel("trials")
             axes.set_ylabel("regret")
