@@ -9,6 +9,7 @@ from perturb.config import Config
 from perturb.data import prepare
 from perturb.errors import PerturbError
 from perturb.files import read_json
+from perturb.models import expression
 from perturb.models.weights import save_weights
 from perturb.runs import Run, RunFiles, read_record
 from perturb.studies.fer import STUDY, settings
@@ -53,6 +54,11 @@ OPTIONS = {
     "adamw_lr-1e-3_depth-1_block-cls_dropout-0.3_droppath-0.2_4": {},
     "adamw_lr-1e-3_depth-1_gamma-0.9_4": {"balanced": True, "erasing": 0.7},
 }
+
+
+def test_the_models_that_a_run_may_name_are_those_that_can_be_built():
+    """Planning has them without PyTorch, which the networks need."""
+    assert settings.MODELS == expression.STEMS
 
 
 @pytest.mark.parametrize("method", OPTIONS)
