@@ -32,7 +32,7 @@ def said_of(checkout, monkeypatch, text, capsys):
 
 def test_without_a_mistake_it_is_taken(checkout, monkeypatch, capsys):
     said, refused = said_of(checkout, monkeypatch, yaml.safe_dump(VALID), capsys)
-    assert not refused and "faces: 9 runs, 1 landscapes" in said
+    assert not refused and "faces: 9 runs, 1 landscape\n" in said
 
 
 @pytest.mark.parametrize("seed", range(132))

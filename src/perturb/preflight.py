@@ -20,11 +20,10 @@ from perturb import studies
 from perturb.audit import plan as audits
 from perturb.config import Config, spelled_out
 from perturb.data import image_sizes, registry, variants
-from perturb.data import remarks as remarks_of_data
 from perturb.data.image_folder import ImageFolder
 from perturb.errors import PerturbError, did_you_mean
 from perturb.jobs.store import store_folder
-from perturb.limits import LARGEST_INTEGER
+from perturb.limits import LARGEST_INTEGER, of_few_test_images
 from perturb.models import described
 from perturb.models import registry as models
 from perturb.names import MAX_LENGTH
@@ -336,7 +335,7 @@ def _of_images(config: Config) -> list[str]:
         if folder.is_dir():
             read = ImageFolder(name=name, folder=folder, side=side)
             found += [f"{name}: {text}" for text in read.remarks()]
-            found += [f"{name}: {text}" for text in remarks_of_data.of_few(read.counted().test)]
+            found += [f"{name}: {text}" for text in of_few_test_images(read.counted().test)]
     return found
 
 

@@ -21,7 +21,7 @@ def chapter(raw_config, root):
 
     def made(*stages, asked=True):
         named = [{"stage": "abc"[at], **stage} for at, stage in enumerate(stages)]
-        search = {"dataset": "digits", "model": "cnn", "stages": named}
+        search = {"dataset": "digits", "model": "small_vit", "stages": named}
         raw_config["tune"]["searches"]["f"] = search
         raw_config["chapters"] = ["tune_f"] if asked else ["digits"]
         config = Config(raw_config, root / "config" / "schema.yaml")

@@ -16,6 +16,7 @@ from perturb.data.image_folder import ImageFolder
 from perturb.data.prepared import PreparedData
 from perturb.errors import PerturbError
 from perturb.files import write_json
+from perturb.limits import of_few_test_images
 
 
 def prepare_folder(
@@ -45,7 +46,7 @@ def prepare_folder(
         "duplicates": remarks.described(duplicates.leakage(data), _counts(data), names),
     }
     write_json(manifest, described)
-    for line in [*remarks.of_manifest(described), *remarks.of_few(len(data.test_labels))]:
+    for line in [*remarks.of_manifest(described), *of_few_test_images(len(data.test_labels))]:
         print(f"{name}: {line}.", file=sys.stderr)
 
 

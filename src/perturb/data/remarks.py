@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from perturb.data.duplicates import Leakage
-from perturb.limits import FEW_TEST_IMAGES
 
 _EXAMPLES = 20
 
@@ -30,13 +29,6 @@ def of_manifest(manifest: Mapping[str, Any]) -> list[str]:
     if count := manifest.get("one_colour", 0):
         lines.append(f"{count:,} image{'s are' if count != 1 else ' is'} of one colour only")
     return [*lines, *of_copies(manifest["duplicates"])] if "duplicates" in manifest else lines
-
-
-def of_few(test: int) -> list[str]:
-    """Return what a test split of so many images must have said of it; nothing of a large one."""
-    if test >= FEW_TEST_IMAGES:
-        return []
-    return [f"a test split of {test} images, of which one is {100 / test:.1f} points of accuracy"]
 
 
 def _drawn_for_test(source: Mapping[str, Any]) -> bool:

@@ -392,6 +392,7 @@ class PerturbedOptimizer(torch.optim.Optimizer):
             self.trigger.history = copy.deepcopy(history)
         for name, value in extra.items():
             setattr(self, name, _copied(value, like.device))
+        self._told_epoch = True  # as the state was; set_epoch follows
         self._flatten_used()
         self._annealed = []
         self._ended_at = self.gradient_evaluations
