@@ -40,8 +40,11 @@ _RESERVED_STARTS = ("audit_", "landscape_", "efficiency_")
 _RESERVED_ENDS = (".provenance", ".claims", ".manifest")
 
 
-def check(config: Config, results: Path) -> None:
-    """Raise PerturbError for what of the configuration cannot work, whatever is asked for."""
+def check(config: Config, results: Path) -> dict[str, int]:
+    """Return the models that chapters asked for train, each with a seed of its runs.
+
+    Raises PerturbError for what of the configuration cannot work, whatever is asked for.
+    """
     folders = config.values.get("image_folders", {})
     for name in config.values.get("image_sizes", {}):
         if name not in folders:
@@ -88,13 +91,23 @@ def check(config: Config, results: Path) -> None:
         _check_name(name, "config, chapters")
         _check_described(config, name)
     _check_files(studies.chapters(config))
+    trained: dict[str, int] = {}
     for chapter in studies.asked(config):
         for specification in specifications(config, chapter.runs):
             if isinstance(specification, TrainSettings):
                 _check_data(config, results, specification)
+                trained[specification.model] = specification.seed
         for run in chapter.landscape_runs:
             every = getattr(studies.specification(config, run), "checkpoint_every", 0)
             check_trajectory(run, studies.of_method(run.method).epochs(run.method), every)
+    for name in trained:
+        weights = described.get(config.models, name).source
+        if weights.kind == "file" and not Path(weights.where).is_file():
+            raise PerturbError(
+                f"config, models.{name}: no file {weights.where}, from which it starts. Put it "
+                "there, or name another one."
+            )
+    return trained
 
 
 def _check_places(config: Config, results: Path) -> None:
@@ -188,16 +201,6 @@ def specifications(config: Config, runs: Iterable[Run]) -> Iterator[Specificatio
         if key not in seen:
             seen.add(key)
             yield studies.specification(config, run)
-
-
-def trained(config: Config) -> dict[tuple[str, int], None]:
-    """Return the models, each with one of its seeds, that the chapters asked for train."""
-    return {
-        (found.model, found.seed): None
-        for chapter in studies.asked(config)
-        for found in specifications(config, chapter.runs)
-        if isinstance(found, TrainSettings)
-    }
 
 
 def check_run(run: Run) -> None:

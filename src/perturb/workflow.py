@@ -68,15 +68,8 @@ class Workflow(DataSets):
 
     def check(self) -> list[str]:
         """Return what a user may not expect; PerturbError for what cannot work."""
-        preflight.check(self.config, self.results)
-        for model, seed in preflight.trained(self.config):
+        for model, seed in preflight.check(self.config, self.results).items():
             self.source(model, seed)
-            weights = self.described(model).source
-            if weights.kind == "file" and not Path(weights.where).is_file():
-                raise PerturbError(
-                    f"config, models.{model}: no file {weights.where}, from which it starts. Put "
-                    "it there, or name another one."
-                )
         return preflight.remarks(self.config)
 
     @staticmethod

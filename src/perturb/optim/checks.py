@@ -45,3 +45,13 @@ def no_second_schedule(groups: Sequence[Mapping[str, Any]], annealed: Sequence[f
                 "learning_rate_schedule='constant' to leave the rate to that, or do without "
                 "it; the cosine starts from each group's 'peak_lr'."
             )
+
+
+def without_epochs(method: Method) -> str:
+    """Return what goes wrong where nobody calls `set_epoch`, in words; "" where nothing does."""
+    if method.timing:
+        return "this timed method stays its base optimiser alone"
+    schedules = {"radius": method.radius, "scale": method.scale}
+    moving = [name for name, one in schedules.items() if one and one.shape != "const"]
+    verb = "leaves" if len(moving) == 1 else "leave"
+    return f"its {' and '.join(moving)} never {verb} epoch 0" if moving else ""

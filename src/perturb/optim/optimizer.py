@@ -203,15 +203,6 @@ class PerturbedOptimizer(torch.optim.Optimizer):
             )
         self._told_epoch = True
 
-    def _untold(self) -> str:
-        """Say what goes wrong where nobody tells the epochs; "" where nothing does."""
-        if self.method.timing:
-            return "this timed method stays its base optimiser alone"
-        schedules = {"radius": self.method.radius, "scale": self.method.scale}
-        moving = [name for name, one in schedules.items() if one and one.shape != "const"]
-        verb = "leaves" if len(moving) == 1 else "leave"
-        return f"its {' and '.join(moving)} never {verb} epoch 0" if moving else ""
-
     @property
     def cosine(self) -> float:
         """The cosine annealing's share of the initial learning rate in this epoch."""
@@ -447,7 +438,7 @@ class PerturbedOptimizer(torch.optim.Optimizer):
 
     def _flattened(self, tensors: list[Tensor]) -> FlatWeights:
         if self._at_first is None:  # the first step is about to be made
-            if stays := "" if self._told_epoch else self._untold():
+            if stays := "" if self._told_epoch else checks.without_epochs(self.method):
                 warnings.warn(
                     "a step is taken before set_epoch(epoch) was called: call it as each epoch "
                     f"begins, or {stays}.",
