@@ -57,8 +57,8 @@ class FlatWeights:
     gradients at w and at w + e, `saved` the weights while they are moved, and `scratch` is the
     rule's own. `vectors` [n] are the base optimiser's, by name; `parts` is what it steps.
     `shared`: the tensors are views of `weights`, else `read` and `write` go between them.
-    `gradients`: of lean vectors, where `second` holds the tensors' own gradients and is `scratch`
-    too, and without a second point is `first`; else None.
+    `gradients`: of lean vectors, where `first` and `second` hold the tensors' own gradients, and
+    `second` is `scratch` too, and without a second point is `first`; else None.
     """
 
     tensors: list[Tensor]
@@ -116,21 +116,27 @@ class FlatWeights:
                 "optimiser: lean is true, but the parameters are of several number formats or "
                 "devices, or complex. Leave it out, or give them one format."
             )
-        second = torch.empty_like(weights)
-        gradients = FlatGradients(tensors, [second.as_strided(*layout) for layout in layouts])
+        first = torch.empty_like(weights)
+        gradients = FlatGradients(tensors, partial(_shaped, layouts), first)
         gradients.collect()  # before more room is taken
-        first, saved = (torch.empty_like(second) if lean == "two" else second for _ in range(2))
+        second, saved = (torch.empty_like(first) if lean == "two" else first for _ in range(2))
         return made(saved, first, second, second, gradients)
 
     def is_of(self, tensors: list[Tensor]) -> bool:
         """Whether these are the tensors, and nobody has moved their data elsewhere since."""
         return [t.data_ptr() for t in tensors] == self.addresses
 
+    def expect(self, buffer: Tensor) -> None:
+        """Have lean vectors' next gradients made in `buffer` [n], where `gradient` wants them."""
+        if self.gradients is not None:
+            self.gradients.into(buffer)
+
     def gradient(self, buffer: Tensor) -> Tensor:
         """Write the gradients into `buffer` [n] and return it; zero where a tensor has none."""
         if self.gradients is not None:
+            self.gradients.into(buffer)
             self.gradients.collect()
-            return buffer if buffer is self.second else buffer.copy_(self.second)
+            return buffer
         to = buffer.dtype, buffer.device
         gradients = [torch.zeros_like(t) if t.grad is None else t.grad for t in self.tensors]
         vectors = [_as_vector(g, t, *to) for g, t in zip(gradients, self.tensors, strict=True)]
@@ -138,7 +144,7 @@ class FlatWeights:
 
     def shaped(self, vector: Tensor) -> list[Tensor]:
         """Return views of a vector [n], one of each tensor's shape (complex: [..., 2])."""
-        return [vector.as_strided(*layout) for layout in self.layouts]
+        return _shaped(self.layouts, vector)
 
     def read(self) -> None:
         """Fill the vector from tensors that are not views of it."""
@@ -173,6 +179,10 @@ def in_memory_order(tensor: Tensor, like: Tensor) -> Tensor:
     if like.is_contiguous():
         return tensor.reshape(-1)
     return tensor.permute(_order(like)).reshape(-1)
+
+
+def _shaped(layouts: list[Layout], vector: Tensor) -> list[Tensor]:
+    return [vector.as_strided(*layout) for layout in layouts]
 
 
 def _real(tensor: Tensor) -> Tensor:

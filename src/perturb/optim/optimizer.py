@@ -83,8 +83,8 @@ class PerturbedOptimizer(torch.optim.Optimizer):
             model.
         lean: keep few vectors of the weights' size, for a large net: beside weights and gradients
             the base's own (momentum: 1), the gradient at w and the weights while they are moved,
-            and with a rule that looks at one point the base's alone. Gradients then lie in one
-            vector, which the step overwrites. The same numbers, to the bit. Rules that combine
+            and with a rule that looks at one point the base's alone. Gradients then lie in these
+            vectors, which the step overwrites. The same numbers, to the bit. Rules that combine
             earlier gradients (looksam) take more.
         options: of the base, the defaults in its file: `nesterov` of `sgd` (false), `betas` and
             `eps` of `adam` and `adamw` ((0.9, 0.999) and 1e-8).
@@ -262,6 +262,8 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         before = self.gradient_evaluations
         unscaler = self._unscaler = Unscaler(grad_scaler, self, has_closure=closure is not None)
         remembered = self._of_remembered() if grad_scaler else {}
+        if self.flat is not None:
+            self.flat.expect(self.flat.first)
         first = self._surroundings.first(self._devices(), every_library)
         with first if self.perturbing else _AS_IS:
             loss = self._evaluate(closure)
@@ -463,6 +465,7 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         self.perturbation_norm = vector_norm(perturbation)
         for tensor in self.flat.tensors:
             tensor.grad = None  # of the first pass, for a closure that does not zero it
+        self.flat.expect(self.flat.second)
         with self.flat.moved_by(perturbation), self._surroundings.again():
             self._evaluate(closure)
             unscaler.unscale()
