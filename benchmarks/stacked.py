@@ -27,7 +27,7 @@ from benchmarks.threads import epochs_of
 from perturb import models
 from perturb.data.feeding import Feed
 from perturb.data.prepared import channel_statistics
-from perturb.optim.optimizer import EPSILON
+from perturb.optim.norms import EPSILON
 from perturb.train.determinism import make_deterministic
 
 CASE = Case("cnn", "digits", 1437, 500, 1, 15)

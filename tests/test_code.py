@@ -51,9 +51,9 @@ def test_an_edit_changes_the_hash_of_what_uses_it_only(edit):
     assert edit(f"{rules}/samx.py", "return gradient", "return gradient * 1") == "0100"
     assert edit(f"{rules}/gsam.py", "self.rho_min +", "self.rho_min -") == "0000"
     bases = "optim/bases"
-    assert edit(f"{bases}/sgd.py", 'alpha=-settings["lr"]', 'alpha=settings["lr"]') == "1111"
+    assert edit(f"{bases}/sgd.py", 'lr=settings["lr"]', 'lr=-settings["lr"]') == "1111"
     assert edit(f"{bases}/adam.py", "beta1=beta1", "beta1=beta2") == "0000"
-    assert edit("optim/optimizer.py", "EPSILON = 1e-12", "EPSILON = 1e-11") == "1111"
+    assert edit("optim/norms.py", "EPSILON = 1e-12", "EPSILON = 1e-11") == "1111"
     assert edit("models/upanet.py", "avg_pool2d(outputs", "max_pool2d(outputs") == "0001"
     assert edit("models/cnn.py", "(24, 48)", "(24, 32)") == "1110"
     assert edit("models/registry.py", '"small CNN', '"other CNN') == "0000"  # its entry counts

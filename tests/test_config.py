@@ -104,6 +104,20 @@ def test_the_main_job_compares_the_same_methods_with_true_and_wrong_labels(make,
     assert {clean.chapter, noisy.chapter} < set(raw_config["chapters"])
     assert [row.method for row in clean.rows] == [row.method for row in noisy.rows]
     assert clean.reference == noisy.reference == noisy.sgd == "sgd_30"
+    assert {row.seeds for row in (*clean.rows, *noisy.rows)} == {(0, 1, 2, 3, 4)}
+
+
+def test_seeds_that_somebody_sets_are_for_every_method(make, raw_config):
+    """Before what config/studies says of a chapter, but not before an entry of one's own."""
+
+    def seeds(chapter, **own):
+        return {row.seeds for row in plan_of(make({**raw_config, **own}), chapter).rows}
+
+    assert seeds("digits_noise-0.4", seeds=[7]) == seeds("digits", seeds=[7]) == {(7,)}
+    assert seeds("digits_noise-0.2", seeds=[0, 1, 2]) == {(0, 1, 2)}
+    assert seeds("cifar100") == {(0, 1, 2)}
+    raw_config["rts"]["datasets"]["digits"]["seeds"] = [3, 4]
+    assert seeds("digits", seeds=[7]) == {(3, 4)}
 
 
 @pytest.mark.parametrize(

@@ -79,12 +79,15 @@ def _merged(study: Comparing, config: Config) -> dict[str, tuple[dict[str, Any],
     """Return each entry as the configuration's files come to it, and what `_of_own_methods` left.
 
     A file of the user's changes the keys of an entry in config/studies one by one. Where it changes
-    `methods`, the other keys still name those that were there.
+    `methods`, the other keys still name those that were there. `seeds` for all methods are an
+    entry's too, unless the user's file names others there.
     """
     shipped = config.shipped(study.name).get("datasets", {})
     found: dict[str, tuple[dict[str, Any], list[str]]] = {}
     for dataset, entry in config.section(study.name).get("datasets", {}).items():
         before = shipped.get(dataset)
+        if before and config.names_seeds and entry.get("seeds") == before.get("seeds"):
+            entry = {key: value for key, value in entry.items() if key != "seeds"}
         found[dataset] = (entry, [])
         if before and "methods" in entry and entry["methods"] != before.get("methods"):
             try:

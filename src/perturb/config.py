@@ -23,14 +23,16 @@ STUDIES = Path(__file__).parent / "studies"
 _RENAMED = {"datasets": "chapters", "studies": "chapters"}
 # Prose, in which a line may be broken; it is joined again.
 _PROSE = frozenset(("title", "label", "note", "published_by"))
+_SEEDS = (0, 1, 2)  # where the configuration names none
 _SHOWN = 120  # characters of a wrong value that a message repeats
 
 
 class Config:
     """A checked configuration.
 
-    `values` are those of config.yaml; `section` those of a study. Compared by identity, so that
-    what is made from it can be kept beside it.
+    `values` are those of config.yaml; `section` those of a study; `names_seeds` is whether somebody
+    has set `seeds`, which then go before those that config/studies has for a chapter. Compared by
+    identity, so that what is made from it can be kept beside it.
     """
 
     def __init__(self, raw: Mapping[str, Any], schema: Path) -> None:
@@ -50,6 +52,8 @@ class Config:
         _check(self.values, whole)
         _check_models(self.models)
         self.values = _under_one_name(self.values, _shipped(schema))
+        self.names_seeds = "seeds" in self.values
+        self.values.setdefault("seeds", list(_SEEDS))
 
     def section(self, study: str) -> dict[str, Any]:
         """Return a study's own section, empty where the configuration has none."""

@@ -63,7 +63,7 @@ def test_the_number_of_vectors_beside_weights_and_gradients(name, copies):
     vectors = [
         flat.weights,
         *flat.vectors.values(),
-        flat.saved,
+        flat.spare,
         flat.first,
         flat.second,
         flat.scratch,
@@ -73,6 +73,24 @@ def test_the_number_of_vectors_beside_weights_and_gradients(name, copies):
     assert len(held - own) == copies
     for parameter, view in zip(network.parameters(), flat.shaped(flat.second), strict=True):
         assert parameter.grad.data_ptr() == view.data_ptr()
+
+
+@pytest.mark.parametrize("to_none", [True, False])
+def test_a_pass_leaves_its_gradients_in_the_vector_that_the_step_reads(to_none):
+    """Those at w in `first`, those at w + e in `second`: a step copies neither."""
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = optim.build("sam_0.05_9", [weight], 0.1, lean=True)
+    places = []
+
+    def closure():
+        optimizer.zero_grad(set_to_none=to_none)
+        (weight**2).sum().backward()
+        places.append(weight.grad.data_ptr())
+
+    for _ in range(3):
+        optimizer.step(closure)
+    flat = optimizer.flat
+    assert places[2:] == 2 * [flat.first.data_ptr(), flat.second.data_ptr()]
 
 
 def test_a_tensor_that_has_no_gradient_for_a_step_and_then_one_again():

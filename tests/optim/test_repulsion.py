@@ -168,6 +168,40 @@ def test_alone_with_any_optimiser_as_with_ours():
     assert terms[1].distances[0] > 0.1
 
 
+@pytest.mark.parametrize("lean", [False, True])
+@pytest.mark.parametrize("offsets", [(torch.float64,), (torch.float64, torch.float32)])
+def test_a_second_pass_is_pushed_at_the_weights_that_it_is_made_at(offsets, lean):
+    """SAM on a square: u = g(w + e) and the term's gradient at w + e; of one format and of two."""
+    if lean and len(offsets) > 1:
+        pytest.skip("lean vectors hold one format")
+    start, rho, lr = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64), 0.3, 0.25
+    tensors = [torch.nn.Parameter(start.clone().to(dtype)) for dtype in offsets]
+    checkpoint = torch.cat([0.5 * start] * len(tensors))
+    optimizer = optim.build(f"sam_{rho}_1", tensors, lr, 0.0, 0.0, lean=lean)
+    optimizer.set_epoch(0)
+    term = Repulsion(2.0, 0.1)
+    term.store(checkpoint)
+    optimizer.terms = [term]
+
+    def closure():
+        optimizer.zero_grad()
+        loss = sum(t.square().sum() for t in tensors)
+        loss.backward()
+        return loss
+
+    def pushed(w):
+        away = w - checkpoint
+        return 2 * w - 2 * 2.0 * 0.1 * torch.exp(-0.1 * away.square().sum()) * away
+
+    optimizer.step(closure)
+    w = torch.cat([start] * len(tensors))
+    g = pushed(w)
+    expected = w - lr * pushed(w + rho * g / g.norm())
+    found = torch.cat([t.detach().double() for t in tensors])
+    precision = 1e-12 if len(offsets) == 1 else 1e-6
+    torch.testing.assert_close(found, expected, rtol=precision, atol=precision)
+
+
 def test_state_goes_on():
     term, again = Repulsion(1, 0.1, keep="mean"), Repulsion(1, 0.1, keep="mean")
     term.store(THETA)

@@ -1,4 +1,4 @@
-"""A small CNN for 8x8 digits: two strided 3x3 convolutions with batch-norm, and a Linear."""
+"""A small CNN for small images: two strided 3x3 convolutions with batch-norm, and a Linear."""
 
 from __future__ import annotations
 

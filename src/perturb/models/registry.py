@@ -130,7 +130,7 @@ MODELS: dict[str, Model] = {
         Model(
             "cnn",
             "perturb.models.cnn:cnn",
-            "small CNN for 8x8 digits",
+            "small CNN for small images: two strided 3x3 convolutions",
             channels=1,
             smallest_image=4,
         ),

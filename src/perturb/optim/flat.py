@@ -54,21 +54,21 @@ class FlatWeights:
 
     The room is for what a step computes. It is kept from step to step: a fresh vector of a large
     net costs more in page faults than what is computed in it. `first` and `second` hold the
-    gradients at w and at w + e, `saved` the weights while they are moved, and `scratch` is the
-    rule's own. `vectors` [n] are the base optimiser's, by name; `parts` is what it steps.
-    `shared`: the tensors are views of `weights`, else `read` and `write` go between them.
-    `gradients`: of lean vectors, where `second` holds the tensors' own gradients and is `scratch`
-    too, and without a second point is `first`; else None.
+    gradients at w and at w + e, `spare` is w + e, and `scratch` is the rule's own. `vectors` [n]
+    are the base optimiser's, by name; `parts` is what it steps. `own` is where the tensors' numbers
+    are; `shared`: these are views of `weights`, else `read` and `write` go between them.
+    `gradients`: of lean vectors, where `first` and `second` hold the tensors' own gradients, and
+    `second` is `scratch` too, and without a second point is `first`; else None.
     """
 
     tensors: list[Tensor]
     layouts: list[Layout]
-    addresses: list[int]
+    own: list[Tensor]
     shared: bool
     weights: Tensor
     vectors: dict[str, Tensor]
     parts: list[Part]
-    saved: Tensor
+    spare: Tensor
     first: Tensor
     second: Tensor
     scratch: Tensor
@@ -107,8 +107,8 @@ class FlatWeights:
                 tensor.data = _with_own_storage(weights, layout)
             state[tensor] |= {name: _with_own_storage(v, layout) for name, v in kept.items()}
         parts = _parts(tensors, param_groups, state, weights, kept, tuple(counters))
-        addresses = [tensor.data_ptr() for tensor in tensors]
-        made = partial(cls, tensors, layouts, addresses, shared, weights, kept, parts)
+        own = [tensor.data for tensor in tensors]
+        made = partial(cls, tensors, layouts, own, shared, weights, kept, parts)
         if not lean:
             return made(*(torch.empty_like(weights) for _ in range(4)))
         if not shared:
@@ -116,21 +116,27 @@ class FlatWeights:
                 "optimiser: lean is true, but the parameters are of several number formats or "
                 "devices, or complex. Leave it out, or give them one format."
             )
-        second = torch.empty_like(weights)
-        gradients = FlatGradients(tensors, [second.as_strided(*layout) for layout in layouts])
+        first = torch.empty_like(weights)
+        gradients = FlatGradients(tensors, partial(_shaped, layouts), first)
         gradients.collect()  # before more room is taken
-        first, saved = (torch.empty_like(second) if lean == "two" else second for _ in range(2))
-        return made(saved, first, second, second, gradients)
+        second, spare = (torch.empty_like(first) if lean == "two" else first for _ in range(2))
+        return made(spare, first, second, second, gradients)
 
     def is_of(self, tensors: list[Tensor]) -> bool:
         """Whether these are the tensors, and nobody has moved their data elsewhere since."""
-        return [t.data_ptr() for t in tensors] == self.addresses
+        return [t.data_ptr() for t in tensors] == [own.data_ptr() for own in self.own]
+
+    def expect(self, buffer: Tensor) -> None:
+        """Have lean vectors' next gradients made in `buffer` [n], where `gradient` wants them."""
+        if self.gradients is not None:
+            self.gradients.into(buffer)
 
     def gradient(self, buffer: Tensor) -> Tensor:
         """Write the gradients into `buffer` [n] and return it; zero where a tensor has none."""
         if self.gradients is not None:
+            self.gradients.into(buffer)
             self.gradients.collect()
-            return buffer if buffer is self.second else buffer.copy_(self.second)
+            return buffer
         to = buffer.dtype, buffer.device
         gradients = [torch.zeros_like(t) if t.grad is None else t.grad for t in self.tensors]
         vectors = [_as_vector(g, t, *to) for g, t in zip(gradients, self.tensors, strict=True)]
@@ -138,7 +144,7 @@ class FlatWeights:
 
     def shaped(self, vector: Tensor) -> list[Tensor]:
         """Return views of a vector [n], one of each tensor's shape (complex: [..., 2])."""
-        return [vector.as_strided(*layout) for layout in self.layouts]
+        return _shaped(self.layouts, vector)
 
     def read(self) -> None:
         """Fill the vector from tensors that are not views of it."""
@@ -153,19 +159,39 @@ class FlatWeights:
                 _real(tensor.data).copy_(part)
 
     @contextmanager
-    def moved_by(self, perturbation: Tensor) -> Iterator[None]:
-        """Add `perturbation` [n] to the weights in this block, and put them back to the bit."""
-        self.saved.copy_(self.weights)
-        self.weights.add_(perturbation)
-        self.write()
-        torch.clear_autocast_cache()  # copies of the weights, where autocast is around the step
+    def moved_by(self, perturbation: Tensor, factor: Tensor | float = 1.0) -> Iterator[Tensor]:
+        """Let the tensors hold w + factor * `perturbation` [n] in this block, then w to the bit.
+
+        The sum is given to the block as a vector [n]. On the CPU views of the weights look at it
+        meanwhile, which spares two copies of all weights. A graph of CUDA reads where it was
+        recorded, so there the numbers move.
+        """
+        if self.shared and self.weights.device.type == "cpu":
+            moved = torch.add(self.weights, perturbation, alpha=factor, out=self.spare)
+            go, back = partial(self._look_at, self.shaped(moved)), partial(self._look_at, self.own)
+        else:
+            self.spare.copy_(self.weights)
+            if isinstance(factor, Tensor):  # on a GPU, where reading it would wait
+                moved = self.weights.addcmul_(perturbation, factor)
+            else:
+                moved = self.weights.add_(perturbation, alpha=factor)
+            go, back = self.write, self._put_back
         try:
-            yield
+            go()
+            torch.clear_autocast_cache()  # copies of the weights, where autocast is around the step
+            yield moved
         finally:
-            # Copied back, not subtracted, which would leave rounding behind.
-            self.weights.copy_(self.saved)
-            self.write()
+            back()
             torch.clear_autocast_cache()
+
+    def _look_at(self, views: list[Tensor]) -> None:
+        for tensor, view in zip(self.tensors, views, strict=True):
+            tensor.data = view
+
+    def _put_back(self) -> None:
+        # Copied, not subtracted, which would leave rounding behind.
+        self.weights.copy_(self.spare)
+        self.write()
 
 
 def in_memory_order(tensor: Tensor, like: Tensor) -> Tensor:
@@ -173,6 +199,10 @@ def in_memory_order(tensor: Tensor, like: Tensor) -> Tensor:
     if like.is_contiguous():
         return tensor.reshape(-1)
     return tensor.permute(_order(like)).reshape(-1)
+
+
+def _shaped(layouts: list[Layout], vector: Tensor) -> list[Tensor]:
+    return [vector.as_strided(*layout) for layout in layouts]
 
 
 def _real(tensor: Tensor) -> Tensor:

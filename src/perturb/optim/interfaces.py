@@ -1,4 +1,4 @@
-"""What the optimiser that all update rules share asks of a base, and of a term of the loss."""
+"""What the optimiser that all update rules share gives a rule, and asks of a base and a term."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ class Term(Protocol):
 
         Once for each batch gradient: at w, and at w + e where the rule looks there.
         """
+
+
+class GradientAt(Protocol):
+    """What a rule asks for gradients of the same batch at other weights."""
+
+    def __call__(self, perturbation: Tensor, length: float | None = None) -> Tensor:
+        """Return the gradient [n] at w + e: e is `perturbation` [n], or it scaled to a length."""
 
 
 class Base(Protocol):

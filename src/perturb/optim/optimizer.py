@@ -19,37 +19,23 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.linalg import vector_norm
 
 from perturb import bases
 from perturb.errors import PerturbError
 from perturb.methods import Method
 from perturb.optim import checkpoints, checks
 from perturb.optim.flat import FlatWeights
-from perturb.optim.interfaces import Base, Term
+from perturb.optim.interfaces import Base, GradientAt, Term
+from perturb.optim.norms import factor_to, norm_of, of_length
 from perturb.optim.remembering import NOT_COPIED, of_rule, refuse_forgotten, snapshot
 from perturb.optim.scaling import Overflow, Unscaler
 from perturb.optim.second_pass import Surroundings
 from perturb.optim.timing import Epoch, trigger
 
-EPSILON = 1e-12
+__all__ = ["GradientAt", "PerturbedOptimizer", "of_length"]
+
 _AS_IS = nullcontext()
 Closure = Callable[[], Any]
-GradientAt = Callable[[Tensor], Tensor]
-
-
-def of_length(
-    length: float, vector: Tensor, norm: Tensor | None = None, out: Tensor | None = None
-) -> Tensor:
-    """Return `vector` [n] scaled to a length: length * vector / (norm(vector) + E).
-
-    `norm` is its norm where that is known already; `out` is where the result goes, `vector` itself
-    allowed. On a GPU nothing waits for it; on the CPU it
-    is a number at once, which spares operations on tensors of one element.
-    """
-    norm = vector_norm(vector) if norm is None else norm
-    divisor = (norm if norm.is_cuda else norm.item()) + EPSILON
-    return torch.mul(vector, length / divisor, out=out)
 
 
 class PerturbedOptimizer(torch.optim.Optimizer):
@@ -83,8 +69,8 @@ class PerturbedOptimizer(torch.optim.Optimizer):
             model.
         lean: keep few vectors of the weights' size, for a large net: beside weights and gradients
             the base's own (momentum: 1), the gradient at w and the weights while they are moved,
-            and with a rule that looks at one point the base's alone. Gradients then lie in one
-            vector, which the step overwrites. The same numbers, to the bit. Rules that combine
+            and with a rule that looks at one point the base's alone. Gradients then lie in these
+            vectors, which the step overwrites. The same numbers, to the bit. Rules that combine
             earlier gradients (looksam) take more.
         options: of the base, the defaults in its file: `nesterov` of `sgd` (false), `betas` and
             `eps` of `adam` and `adamw` ((0.9, 0.999) and 1e-8).
@@ -160,6 +146,7 @@ class PerturbedOptimizer(torch.optim.Optimizer):
             gradient: g [n] at w, not to be changed. `gradient_norm` is its norm.
             gradient_at: `gradient_at(e)` returns the gradient [n] at w + e on the same batch, with
                 the weights restored to the bit. The caller may change it; the next call reuses it.
+                `gradient_at(v, length)` has e = length * v / (norm(v) + E), which it never writes.
         """
         raise AssertionError("an update rule says which direction it descends")
 
@@ -262,6 +249,8 @@ class PerturbedOptimizer(torch.optim.Optimizer):
         before = self.gradient_evaluations
         unscaler = self._unscaler = Unscaler(grad_scaler, self, has_closure=closure is not None)
         remembered = self._of_remembered() if grad_scaler else {}
+        if self.flat is not None:
+            self.flat.expect(self.flat.first)
         first = self._surroundings.first(self._devices(), every_library)
         with first if self.perturbing else _AS_IS:
             loss = self._evaluate(closure)
@@ -290,8 +279,8 @@ class PerturbedOptimizer(torch.optim.Optimizer):
 
     def _direction(self, closure: Closure | None, unscaler: Unscaler) -> Tensor:
         """Return the direction [n] of this step from the gradients that are there."""
-        gradient = self._gradient(self.flat.first)
-        self.gradient_norm = vector_norm(gradient)
+        gradient = self._gradient(self.flat.first, self.flat.weights)
+        self.gradient_norm = norm_of(gradient)
         if self._watches_norms:
             self._norms.append(self.gradient_norm)
         if not self.in_force:
@@ -460,20 +449,29 @@ class PerturbedOptimizer(torch.optim.Optimizer):
             loss = closure()
         return loss.detach() if isinstance(loss, Tensor) else loss
 
-    def _gradient_at(self, closure: Closure, unscaler: Unscaler, perturbation: Tensor) -> Tensor:
-        self.perturbation_norm = vector_norm(perturbation)
+    def _gradient_at(
+        self,
+        closure: Closure,
+        unscaler: Unscaler,
+        perturbation: Tensor,
+        length: float | None = None,
+    ) -> Tensor:
+        norm = norm_of(perturbation)
+        factor = 1.0 if length is None else factor_to(length, norm)
+        self.perturbation_norm = norm * factor
         for tensor in self.flat.tensors:
             tensor.grad = None  # of the first pass, for a closure that does not zero it
-        with self.flat.moved_by(perturbation), self._surroundings.again():
+        self.flat.expect(self.flat.second)
+        with self.flat.moved_by(perturbation, factor) as moved, self._surroundings.again():
             self._evaluate(closure)
             unscaler.unscale()
-            return self._gradient(self.flat.second)
+            return self._gradient(self.flat.second, moved)
 
-    def _gradient(self, buffer: Tensor) -> Tensor:
-        """Return the gradient [n] where the weights are now, of the loss and of every term."""
+    def _gradient(self, buffer: Tensor, weights: Tensor) -> Tensor:
+        """Return the gradient [n] of the passes just made, at `weights` [n], and of every term."""
         gradient = self.flat.gradient(buffer)
         for term in self.terms:
-            term.add(gradient, self.flat.weights)
+            term.add(gradient, weights)
         return gradient
 
 

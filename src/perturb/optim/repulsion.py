@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from perturb.errors import PerturbError
+from perturb.optim.norms import norm_of
 
 KERNELS = ("rbf", "tanh")
 KEEP = ("all", "merge", "mean", "last")
@@ -112,7 +113,7 @@ class Repulsion:
                 else:
                     target.add_(away, alpha=factor.item())
         if several:
-            self.force_norm = torch.linalg.vector_norm(target)
+            self.force_norm = norm_of(target)
             gradient.add_(target)
         elif self.strength > 0:
             self.force_norm = factor.abs() * distance.sqrt()

@@ -14,22 +14,16 @@ COUNTERS = ()
 
 def descend(part: Part, direction: Tensor) -> None:
     """d = u + wd*w; v = m*v + d; w -= lr*v, with Nesterov w -= lr*(d + m*v)."""
-    w, v, settings = part.weights, part.state["momentum_buffer"], part.settings
-    if settings["nesterov"]:
-        sgd(
-            [w],
-            [direction],
-            [v],
-            fused=True,  # one pass over the vectors
-            lr=settings["lr"],
-            momentum=settings["momentum"],
-            weight_decay=settings["weight_decay"],
-            dampening=0.0,
-            nesterov=True,
-            maximize=False,
-        )
-        return
-    # Not torch's: finished runs were made in this order of operations, to the last bit.
-    v.mul_(settings["momentum"]).add_(direction)
-    v.add_(w, alpha=settings["weight_decay"])
-    w.add_(v, alpha=-settings["lr"])
+    settings = part.settings
+    sgd(
+        [part.weights],
+        [direction],
+        [part.state["momentum_buffer"]],
+        fused=True,  # one pass over the vectors
+        lr=settings["lr"],
+        momentum=settings["momentum"],
+        weight_decay=settings["weight_decay"],
+        dampening=0.0,
+        nesterov=settings["nesterov"],
+        maximize=False,
+    )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.linalg import vector_norm
 
-from perturb.optim.optimizer import EPSILON, GradientAt
+from perturb.optim.norms import EPSILON, norm_of
+from perturb.optim.optimizer import GradientAt
 from perturb.optim.rules import sam
 
 PARAMETERS = {"rho_max": 0.05, "rho_min": 0.01, "alpha": 0.4}
@@ -35,5 +35,5 @@ class Rule(sam.Rule):
     def direction(self, weights: Tensor, gradient: Tensor, gradient_at: GradientAt) -> Tensor:
         """Return g* less alpha times the part of g orthogonal to g*."""
         perturbed = gradient_at(self.ascent(gradient))
-        along = gradient.dot(perturbed) / (vector_norm(perturbed) + EPSILON) ** 2
+        along = gradient.dot(perturbed) / (norm_of(perturbed) + EPSILON) ** 2
         return perturbed - self.alpha * (gradient - along * perturbed)

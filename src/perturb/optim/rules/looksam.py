@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.linalg import vector_norm
 
 from perturb.optim.flat import in_memory_order
-from perturb.optim.optimizer import EPSILON, GradientAt
+from perturb.optim.norms import EPSILON, norm_of
+from perturb.optim.optimizer import GradientAt
 from perturb.optim.rules import sam
 
 PARAMETERS = {"rho": 0.05, "k": 5, "alpha": 0.7}
@@ -42,7 +42,7 @@ class Rule(sam.Rule):
             for t, place in zip(flat.tensors, places, strict=True)
         ]
         orthogonal = torch.cat(list(map(in_memory_order, kept, places)))
-        reuse = self.alpha * self.gradient_norm / (vector_norm(orthogonal) + EPSILON)
+        reuse = self.alpha * self.gradient_norm / (norm_of(orthogonal) + EPSILON)
         return gradient + reuse * orthogonal
 
     def _remembered(self) -> tuple[str, ...]:

@@ -28,8 +28,7 @@ class Rule(PerturbedOptimizer):
 
     def direction(self, weights: Tensor, gradient: Tensor, gradient_at: GradientAt) -> Tensor:
         """Return the unit vector along s g + g*."""
-        ascent = self.ascent(weights, gradient)
-        update = gradient_at(of_length(self.radius, ascent, out=self.flat.scratch))
+        update = gradient_at(self.ascent(weights, gradient), self.radius)
         update.add_(gradient, alpha=self.scale)
         return of_length(1, update, out=update)
 

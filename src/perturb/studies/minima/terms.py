@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.linalg import vector_norm
 
 from perturb.ensembles.paths import NetworkAt
 from perturb.optim.flat import FlatWeights
+from perturb.optim.norms import norm_of
 from perturb.optim.repulsion import Repulsion
 from perturb.train.classifier import Term
 
@@ -45,7 +45,7 @@ class Observed(Term):
 
     def add(self, gradient: Tensor, weights: Tensor) -> None:
         """Look at the gradient; add nothing."""
-        self._norms.append(vector_norm(gradient))
+        self._norms.append(norm_of(gradient))
         self._sum = gradient.clone() if self._sum is None else self._sum.add_(gradient)
 
     def series(self) -> dict[str, np.ndarray]:
@@ -93,7 +93,7 @@ class Push(Term):
         before = gradient.clone() if self.boost else gradient
         self.repulsion.add(gradient, weights)
         if self.boost:
-            longer = vector_norm(gradient) / vector_norm(before).clamp_min(1e-30)
+            longer = norm_of(gradient) / norm_of(before).clamp_min(1e-30)
             torch.mul(before, longer, out=gradient)
         found = self.repulsion.distances
         self._distances.append(found[-1] if found else weights.new_full((), math.nan))
@@ -183,12 +183,12 @@ class Traced(Term):
         self.repulsion.add(force, weights)
         distances = self.repulsion.distances
         before, self._before = self._before, gradient
-        length = vector_norm(force)
+        length = norm_of(force)
         return (
             point.loss,
             point.error,
             distances[-1].item() if distances else math.nan,
-            (length / vector_norm(gradient)).item(),
+            (length / norm_of(gradient)).item(),
             _cosine(gradient, self._in_order(force)) if length > 0 else math.nan,
             math.nan if before is None else _cosine(gradient, before),
         )
@@ -223,5 +223,5 @@ def distances_to(checkpoints: list[Tensor], weights: Tensor, number: int) -> dic
 
 
 def _cosine(one: Tensor, other: Tensor) -> float:
-    lengths = vector_norm(one) * vector_norm(other)
+    lengths = norm_of(one) * norm_of(other)
     return (torch.dot(one, other) / lengths.clamp_min(1e-30)).item()
