@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import cached_property, partial, reduce
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
@@ -168,7 +168,7 @@ class FlatWeights:
         """
         if self.shared and self.weights.device.type == "cpu":
             moved = torch.add(self.weights, perturbation, alpha=factor, out=self.spare)
-            go, back = partial(self._look_at, self.shaped(moved)), partial(self._look_at, self.own)
+            go, back = partial(self._look_at, self._moved), partial(self._look_at, self.own)
         else:
             self.spare.copy_(self.weights)
             if isinstance(factor, Tensor):  # on a GPU, where reading it would wait
@@ -183,6 +183,10 @@ class FlatWeights:
         finally:
             back()
             torch.clear_autocast_cache()
+
+    @cached_property
+    def _moved(self) -> list[Tensor]:
+        return self.shaped(self.spare)
 
     def _look_at(self, views: list[Tensor]) -> None:
         for tensor, view in zip(self.tensors, views, strict=True):
