@@ -186,6 +186,18 @@ def test_a_loss_of_zero_is_below_a_logarithmic_scale_and_said():
     assert not make_scale([make_plane(np.zeros((3, 3)))], True).logarithmic
 
 
+@pytest.mark.parametrize(
+    "range_", [(2.3, 2.31), (0.8, 2.2), (0.3, 2.9), (0.13, 5), (1e-3, 3), (1e-6, 3)]
+)
+def test_a_logarithmic_scale_of_any_width_has_levels_enough_to_show_a_shape(range_):
+    low, high = range_
+    bowl_between = make_plane(lambda x, y: low * (high / low) ** ((x * x + y * y) / 2))
+    levels = make_scale([bowl_between], True).levels
+    inside = levels[(levels > low) & (levels < high)]
+    assert 3 <= len(inside) <= 12
+    assert 0 < levels[0] and (np.diff(levels) > 0).all()
+
+
 def test_numbers_are_short():
     found = [number(value) for value in (0.0, 0.001, 0.3, 20.0, 3e-5, 1e5)]
     assert found == ["0", "0.001", "0.3", "20", r"$3\times10^{-5}$", r"$10^{5}$"]

@@ -64,8 +64,8 @@ class Scale:
 def make_scale(planes: Iterable[Plane], logarithmic: bool) -> Scale:
     """Return levels for all of `planes`: evenly spaced, or 1, 2, 5 a power of ten.
 
-    A wide logarithmic range has fewer. One plane that explodes does not flatten the others: the
-    scale ends below it, and `Scale.note` says so.
+    A wide logarithmic range has fewer, a narrow one more. One plane that explodes does not flatten
+    the others: the scale ends below it, and `Scale.note` says so.
     """
     finite = [plane.loss[np.isfinite(plane.loss)] for plane in planes]
     finite = [losses for losses in finite if losses.size]
@@ -83,9 +83,21 @@ def make_scale(planes: Iterable[Plane], logarithmic: bool) -> Scale:
     return Scale(levels, False, lowest, highest)
 
 
+# Levels of each power of ten, and the most decades that they are for: 6 to 13 levels in all.
+_STEPS = (
+    ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8), 1.2),
+    ((1, 1.5, 2, 3, 5, 7), 2.0),
+    ((1, 2, 5), 3.5),
+    ((1, 3), 5.0),
+    ((1,), np.inf),
+)
+
+
 def _logarithmic_levels(low: float, high: float) -> np.ndarray:
     decades = np.log10(high / low)
-    steps = (1, 2, 5) if decades <= 3.5 else (1, 3) if decades <= 5 else (1,)
+    if decades < 0.5:  # where a logarithm is nearly straight
+        return MaxNLocator(10, steps=[1, 2, 2.5, 5, 10]).tick_values(low, max(high, 1.01 * low))
+    steps = next(steps for steps, most in _STEPS if decades <= most)
     powers = range(int(np.floor(np.log10(low))) - 1, int(np.ceil(np.log10(high))) + 2)
     candidates = np.array([float(f"{step}e{power}") for power in powers for step in steps])
     first = max(int(np.searchsorted(candidates, low, "right")) - 1, 0)
