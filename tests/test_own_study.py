@@ -181,7 +181,7 @@ def test_there_is_a_list_of_what_there_is(root, capsys):
 
 def test_a_configuration_is_checked_without_running_anything(root, tmp_path, capsys):
     main(["check", "--root", str(root)])
-    assert "digits: 33 runs" in capsys.readouterr().out
+    assert "digits: 55 runs" in capsys.readouterr().out
     (tmp_path / "own.yaml").write_text("chapters: [digts]\n")
     with pytest.raises(SystemExit, match="perturb: no chapter 'digts'"):
         main(["check", "--root", str(root), str(tmp_path / "own.yaml")])
