@@ -31,6 +31,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
+import torch
+
 from benchmarks._results import (
     Result,
     cells_of,
@@ -144,6 +146,9 @@ def main(names: list[str], quick: bool = False) -> int:
         start = time.perf_counter()
         try:
             rows = modules[name].run(**(modules[name].QUICK if quick else {}))
+            if not torch.is_grad_enabled():
+                torch.set_grad_enabled(True)
+                raise RuntimeError(f"{name} has left gradients off, for all that run after it")
         except Exception:
             # The other benchmarks' numbers are not lost to one that fails.
             traceback.print_exc()

@@ -53,7 +53,7 @@ SECONDS = 400  # the whole, on two cores
 QUICK = {
     "cases": (
         Case("cnn", "digits", 1437, 500, 1, 4),
-        Case("resnet18", "cifar10", 400, 100, 2, 2, "at most 1.05"),
+        Case("resnet18", "cifar10", 200, 100, 2, 2, "at most 1.05"),
     )
 }
 

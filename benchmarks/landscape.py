@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import statistics
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import loss_landscapes
 import torch
@@ -69,9 +69,17 @@ def with_statistics(name: str, size: int, channels: int) -> nn.Module:
 
 
 def ways_of(
-    model: nn.Module, images: Tensor, labels: Tensor, at_once: int, workers: int
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    at_once: int,
+    workers: int,
+    surfaces: ExitStack,
 ) -> dict[str, tuple[Callable[[], object], int]]:
-    """Return each way with the number of points that a call of it computes."""
+    """Return each way with the number of points that a call of it computes.
+
+    `surfaces` leaves those of perturb, which are entered here.
+    """
     weights = {n: p.detach().clone() for n, p in model.named_parameters()}
     drawn = directions.draw({n: w.shape for n, w in weights.items()}, 0)
     first, second = (directions.normalise(d, weights) for d in drawn)
@@ -82,7 +90,9 @@ def ways_of(
 
     def ours(count: int) -> tuple[Callable[[], object], int]:
         # A plane enters it once; the other ways get the model as it was.
-        surface = Surface(copy.deepcopy(model), batches, first, second, workers=count).__enter__()
+        surface = surfaces.enter_context(
+            Surface(copy.deepcopy(model), batches, first, second, workers=count)
+        )
 
         def rows() -> None:
             with as_many_threads(1 if count > 1 else torch.get_num_threads()):
@@ -157,13 +167,14 @@ def measure(
     with FlopCounterMode(display=False) as counted, torch.no_grad():
         model(images[:1])
     workers = torch.get_num_threads() if by_rows and device.type == "cpu" else 1
-    ways = ways_of(model, images, labels, at_once, workers)
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    for repeat in range(repeats + (at_once > 0)):
-        for way, (call, points) in ways.items():
-            taken = timed(call, device) / points
-            if repeat or not at_once:  # a warm-up, where a point is short
-                seconds[way].append(taken)
+    with ExitStack() as surfaces:
+        ways = ways_of(model, images, labels, at_once, workers, surfaces)
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
+        for repeat in range(repeats + (at_once > 0)):
+            for way, (call, points) in ways.items():
+                taken = timed(call, device) / points
+                if repeat or not at_once:  # a warm-up, where a point is short
+                    seconds[way].append(taken)
     return seconds, IMAGES * counted.get_total_flops() / matrix_rate(device)
 
 

@@ -25,7 +25,6 @@ def study(runs: int) -> dict:
     digits = {
         "reference": "pugd_1",
         "sgd": "sgd_1",
-        "sgd_double": "sgd_1",
         "landscape": {"methods": []},
         "methods": [{"method": rule} for rule in rules],
     }

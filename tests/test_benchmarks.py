@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 
 import benchmarks.__main__ as command
 from benchmarks import (
@@ -19,13 +20,17 @@ from benchmarks import (
     _workers,
     epoch,
     gpu,
+    planning,
     repulsion,
     retrieval,
     samplers,
+    scale,
     stacked,
+    store,
     threads,
 )
 from perturb import models, optim
+from perturb.__main__ import main as check
 from perturb.data.feeding import Feed
 
 DIGITS = epoch.Case("cnn", "digits", 60, 20, 1, 2)
@@ -194,6 +199,27 @@ def test_a_benchmark_that_fails_takes_no_other_with_it(monkeypatch, tmp_path):
     assert command.main([]) == 1
     assert "Failed, and not measured anew: bad." in (tmp_path / "bench.md").read_text()
     assert values(tmp_path) == [("good", "1", "False")]
+
+
+def test_a_benchmark_that_leaves_gradients_off_fails_itself_and_no_other(monkeypatch, tmp_path):
+    def leaves(**_):
+        torch.set_grad_enabled(False)
+        return []
+
+    careless = made_up("careless")
+    careless.run = leaves
+    monkeypatch.setattr(command, "RESULTS", tmp_path)
+    monkeypatch.setattr(command, "available", lambda: {"careless": careless, "ok": made_up("ok")})
+    assert command.main([]) == 1
+    assert torch.is_grad_enabled()
+    assert values(tmp_path) == [("ok", "1", "False")]
+
+
+@pytest.mark.parametrize("study", [planning.study(), store.study(20, 2), scale.study(60)])
+def test_the_studies_that_are_timed_are_valid(study, root, tmp_path):
+    path = tmp_path / "bench.yaml"
+    path.write_text(yaml.safe_dump(study))
+    check(["check", "--root", str(root), str(path)])
 
 
 def test_a_stop_loses_nothing_that_was_finished(monkeypatch, tmp_path, capsys):
