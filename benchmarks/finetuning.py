@@ -130,7 +130,7 @@ def run(repeats: int = REPEATS, memory: bool = True) -> list[dict]:
             }
         )
     for what, count in (copies() if memory else {}).items():
-        bound = "at most 3" if "lean" in what else ""
+        bound = "at most 3, and a layer's gradient" if "lean" in what else ""
         rows.append(
             {
                 "what": f"ViT-B/8, memory beside weights and gradients: {what}",
