@@ -198,6 +198,21 @@ def test_rows_of_one_code_each_that_share_no_rule_are_comparable(tmp_path):
     assert not any("code" in text for text in table.warnings)
 
 
+def test_what_differs_in_every_run_of_a_row_is_said_once(tmp_path):
+    """Initial weights have a hash for each seed, which would tell the rows' runs apart."""
+    plan = small_plan(("sgd_30", "pugd_30"), seeds=(0, 1, 2))
+    paths = []
+    for seed in plan.rows[0].seeds:
+        own = {name: {"data": "d" * 64, "initial_weights": f"{name}{seed}" * 32} for name in "ab"}
+        paths.append(write_run(tmp_path, "pugd_30", seed, sha256=own["a"]))
+        changed = {"specification": {"batch_size": 7}, "sha256": own["b"]}
+        paths.append(write_run(tmp_path, "sgd_30", seed, **changed))
+    mixed = row_of(tables.build(plan, runs.collect(paths)), "sgd_30")["mixed"]
+    weights = "initial weights other than at the same seed of the reference"
+    assert mixed.startswith(f"3 of 3 runs: {weights}; batch_size 7 (reference: ")
+    assert "runs: " not in mixed.removeprefix("3 of 3 runs: ")
+
+
 def test_a_module_that_differs_from_the_references_is_named(tmp_path):
     table = coded_table(tmp_path, [{"perturb.train.driver": "b" * 64}] * 3)
     mixed = row_of(table, "sam_0.05_30")["mixed"]

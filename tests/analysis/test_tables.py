@@ -110,7 +110,7 @@ def test_the_best_epoch_column_says_what_it_was_selected_on(tmp_path):
         ({"threads": 2}, "threads 2"),
         ({"scale": "smoke"}, "scale smoke"),
         ({"sha256": {"data": "e" * 64}}, "data hash eeeeeeeeeeee"),
-        ({"sha256": {"data": "d" * 64, "initial_weights": "a" * 64}}, "initial weights of seed 0"),
+        ({"sha256": {"data": "d" * 64, "initial_weights": "a" * 64}}, "initial weights other"),
     ],
 )
 def test_what_is_mixed_is_named_in_the_row_and_a_warning(tmp_path, change, named):

@@ -13,6 +13,7 @@ from perturb.data import registry
 # What of a specification differs between methods on purpose, or is compared as a thing of its own.
 _OWN = {"dataset", "model", "method", "seed", "epochs", "protocol", "scale", "device", "threads"}
 _OWN |= {"checkpoint_every"}  # keeps weights, changes none
+_WEIGHTS = "initial weights of seed"
 
 
 def versions(text: str, but: str = "") -> str:
@@ -54,7 +55,7 @@ def attributes(run: Mapping[str, object]) -> dict[str, str]:
         "model": str(run["model"]),
     }
     if _known(run.get("initial_weights_sha256")):
-        found[f"initial weights of seed {run['seed']}"] = _short(run["initial_weights_sha256"])
+        found[f"{_WEIGHTS} {run['seed']}"] = _short(run["initial_weights_sha256"])
     found |= {key: json.dumps(settings[key]) for key in sorted(settings.keys() - _OWN)}
     # Entries without a module's name (what a method's name came to) differ between methods.
     modules = {key: value for key, value in _code(run).items() if key.startswith("perturb.")}
@@ -94,13 +95,24 @@ def mixed(runs: pd.DataFrame, reference: pd.DataFrame) -> dict[int, str]:
     texts = {}
     for label, values in found.items():
         differing = [
-            f"{key} {value} ({standard[key][1]}: {standard[key][0]})"
+            _difference(key, value, *standard[key])
             for key, value in values.items()
             if value != standard[key][0]
         ]
         if differing:
             texts[label] = "; ".join(differing)
     return texts
+
+
+def _difference(key: str, value: str, usual: str, whose: str) -> str:
+    """Say what a run has, and what most runs or the reference's have in its place.
+
+    Without the seed of initial weights, so that what holds for all runs of a row is said once.
+    """
+    if key.startswith(_WEIGHTS):
+        article = "the " if whose == "reference" else ""
+        return f"initial weights other than at the same seed of {article}{whose}"
+    return f"{key} {value} ({whose}: {usual})"
 
 
 def _code(run: Mapping[str, object]) -> dict[str, str]:
