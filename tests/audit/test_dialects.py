@@ -97,6 +97,30 @@ def test_a_table_of_any_dialect_gives_the_truth(tmp_path, dialect):
     assert (verdict, kinds) == ("holds", set())
 
 
+@pytest.mark.parametrize("fields", [{}, {"test_accuracy": "val_acc", "train_loss": "loss"}])
+def test_a_column_that_some_files_spell_otherwise_is_read_and_said(tmp_path, fields):
+    """Its words alone count; a file that has two such columns is read as neither."""
+    spelled = iter(["val_acc", "Val Acc", "val_acc", "val-accuracy", "val_acc", "Validation Acc"])
+    write_all(tmp_path, lambda rows: table(rows).replace("val_acc", next(spelled)))
+    found = audit(tmp_path, fields=fields)
+    read = {finding.path: finding.text for finding in found.findings if finding.kind == "spelling"}
+    assert sorted(text.split("'")[1] for text in read.values()) == ["Val Acc", "val-accuracy"]
+    (refused,) = [finding for finding in found.findings if finding.kind == "unreadable"]
+    assert "has no 'val_acc'" in refused.text  # validation and val are two words
+    path = tmp_path / min(read)
+    path.write_text(path.read_text().replace("val_loss", "VAL acc"))
+    unreadable = [f.path for f in audit(tmp_path, fields=fields).findings if f.kind == "unreadable"]
+    assert min(read) in unreadable
+
+
+def test_a_best_accuracy_is_not_offered_for_a_curve(tmp_path):
+    write_all(tmp_path, table)
+    path = tmp_path / "toy" / "pugd_20_seed7.csv"
+    path.write_text("seed,best_val_acc\n7,0.92\n")
+    (finding,) = [f for f in audit(tmp_path).findings if f.kind == "unreadable"]
+    assert "has no 'val_acc'" in finding.text and "Did you mean" not in finding.text
+
+
 RAGGED = {
     "a field more": (
         lambda rows: ragged_header(rows, ",0.99"),

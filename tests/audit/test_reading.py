@@ -42,9 +42,9 @@ def test_every_file_is_accounted_for(tmp_path):
 
 def test_a_missing_key_offers_the_closest(tmp_path):
     (tmp_path / "pugd_20.json").write_text(json.dumps({"valid": {"acc": [0.1]}, "train": 3}))
-    plan = make_plan(tmp_path, fields={"test_accuracy": "valid.accuracy"})
+    plan = make_plan(tmp_path, fields={"test_accuracy": "valid.acurracy"})
     _, findings = by_name(plan)
-    assert "has no 'valid.accuracy'" in findings["pugd_20.json"].text
+    assert "has no 'valid.acurracy'" in findings["pugd_20.json"].text
     assert "Did you mean 'valid.acc'?" in findings["pugd_20.json"].text
 
 

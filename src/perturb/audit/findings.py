@@ -12,6 +12,7 @@ KINDS: dict[str, str] = {
     "restart": "Runs that were started again",
     "gaps": "Epochs without an accuracy",
     "other_series": "Faults beside the accuracy, which no verdict uses",
+    "spelling": "Columns that are spelled otherwise",
     "name": "Names that do not parse",
     "epochs": "Epochs that are not those of the name",
     "duplicate": "Duplicates",

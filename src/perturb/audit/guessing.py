@@ -184,6 +184,24 @@ def words_of(name: str) -> set[str]:
     return {word for word in re.split(r"[^a-z0-9]+", text) if word}
 
 
+def same_words(one: str, other: str) -> bool:
+    """Return whether two names are one column's: "Test Accuracy" and "test_acc"."""
+    first, second = (
+        {"acc" if word == "accuracy" else word for word in words_of(name)} for name in (one, other)
+    )
+    return bool(first) and first == second
+
+
+def spelled_otherwise(column: str, field: str) -> bool:
+    """Return whether a column is `field` by its words alone, neither itself nor what it ends in."""
+    return column != field and not column.endswith(f".{field}") and same_words(column, field)
+
+
+def may_be_a_curve(name: str) -> bool:
+    """Return whether a column's name may be that of a curve, not of its best or a rate."""
+    return not words_of(name) & _NOT
+
+
 def _fit(series: str, name: str) -> int:
     """Return how well a column's name fits a series, 0 for not at all."""
     words = words_of(name)

@@ -287,14 +287,18 @@ def _identity(
 
 
 def _field(source: Source, field: str) -> str:
-    """Return the column that a field means: itself, what it ends in, or a W&B run's own series."""
+    """Return the column that a field means, and `field` where none does.
+
+    Itself, a W&B run's own series, what it ends in, or the same words spelled otherwise.
+    """
     columns = source.sheet.columns
     if field in columns or field in source.sheet.scalars:
         return field
     if source.run and (own := series_of_run(field)) in columns:
         return own
     ending = [name for name in columns if name.endswith(f".{field}")]
-    return ending[0] if len(ending) == 1 else field
+    alike = ending or [name for name in columns if guessing.same_words(name, field)]
+    return alike[0] if len(alike) == 1 else field
 
 
 def _values(
@@ -307,11 +311,16 @@ def _values(
     if main not in sheet.columns:
         if main in sheet.scalars:
             raise Unreadable(f"'{main}' is {sheet.scalars[main]!r:.40}, not a list of numbers")
-        known = [*sheet.columns, *sheet.scalars]
+        known = [n for n in (*sheet.columns, *sheet.scalars) if guessing.may_be_a_curve(n)]
         raise Unreadable(f"has no '{main}' (fields.{MAIN}).{did_you_mean(main, known)}")
     if not sheet.columns[main]:
         raise Unreadable("has no epochs", "truncated")
     series, notes = _series(sheet, fields)
+    notes += [
+        ("spelling", f"column '{column}' is taken for '{plan.fields[ours]}' (fields.{ours})")
+        for ours, column in fields.items()
+        if column in sheet.columns and guessing.spelled_otherwise(column, plan.fields[ours])
+    ]
     epoch, step = guessing.ordering(sheet, main, plan)
     rows = Rows(
         series,
