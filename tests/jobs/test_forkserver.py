@@ -176,10 +176,15 @@ def test_killing_a_process_kills_its_job_and_no_other(jobs):
 def test_the_server_ends_with_its_owner_and_leaves_nothing(make_jobs):
     jobs = make_jobs()
     server, _, _ = jobs.place()
-    running = jobs.start("print('up', flush=True)\ntime.sleep(1)\nprint('done')")
-    assert running.stdout.readline() == "up\n"
+    running = jobs.start(
+        "def save(number, frame):\n    print('saved')\n    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, save)\nprint('up', flush=True)\ntime.sleep(60)"
+    )
+    careless = jobs.start("print('up', flush=True)\ntime.sleep(60)")
+    assert running.stdout.readline() == careless.stdout.readline() == "up\n"
     jobs.end()
-    assert running.communicate(timeout=20)[0] == "done\n"  # what runs is not cut off
+    assert running.communicate(timeout=20)[0] == "saved\n"  # what runs may save itself
+    assert careless.wait(20) == -signal.SIGTERM
     wait_until(lambda: not is_there(server))
     assert list(jobs.folder.glob("perturb-forkserver-*/*")) == []
 

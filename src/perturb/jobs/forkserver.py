@@ -7,7 +7,8 @@ Each job so remains a process: what becomes of one touches no other. What a job 
 depend on it, for the server holds modules that are imported and not yet used; perturb's own are
 read anew by a job that finds any of their files changed.
 
-The server ends with the Snakemake process that its jobs belong to.
+The server ends with the Snakemake process that its jobs belong to; jobs of one that was killed get
+SIGTERM, so that a run saves its state and the next Snakemake goes on from there.
 
 `python -S -E forkserver.py script arguments...` hands any script over, and costs a job 0.02 s where
 Snakemake's `script:` costs 0.12 s. So this file imports little, and nothing that is installed: of

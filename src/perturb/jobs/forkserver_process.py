@@ -56,7 +56,11 @@ SOURCE = Path(__file__).parent.parent
 
 
 def serve(owner: int, listener: socket.socket) -> None:
-    """Fork a process for every job that comes to `listener`, until `owner` has ended."""
+    """Fork a process for every job that comes to `listener`, until `owner` has ended.
+
+    An owner ends before its jobs only where it was killed. They are told to stop then, as a cluster
+    tells them: a run saves its state, and is not in the way of the next start.
+    """
     for number in FORWARDED:  # a cluster signals every process of a job; the jobs decide
         signal.signal(number, signal.SIG_IGN)
     sources = _sources()
@@ -83,6 +87,8 @@ def serve(owner: int, listener: socket.socket) -> None:
                 if key.data == "owner":
                     alive = False
                     selector.unregister(key.fileobj)
+                    for pid in jobs:  # an ended one stays a process until `_tell_ends`
+                        os.kill(pid, signal.SIGTERM)
                 elif key.data == "ended":
                     os.read(waking, 4096)
                     _tell_ends(jobs, selector)
