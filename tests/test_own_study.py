@@ -12,6 +12,8 @@ from perturb import preflight, studies
 from perturb.__main__ import main
 from perturb.analysis.plan import Plan
 from perturb.config import Config
+from perturb.data.asked import DataSets
+from perturb.data.prepared import prepare
 from perturb.errors import PerturbError
 from perturb.runs import Run
 from tests.workflow.test_your_own_study import make_photographs
@@ -38,6 +40,25 @@ def own(root, raw_config, tmp_path):
         return config
 
     return make
+
+
+def test_a_folder_that_was_never_there_is_refused_although_its_data_are_prepared(own, tmp_path):
+    """Else the job that prepares it anew takes the finished data away, and fails."""
+    config, results = own(), tmp_path / "results"
+    seen = DataSets(config, results).content("faces")
+    made = results / "data/faces.npz", results / "data/faces.manifest.json"
+    made[0].parent.mkdir(parents=True)
+    prepare("faces", "nowhere", npz=made[0], manifest=made[1], folder=tmp_path / "faces")
+    (tmp_path / "faces").rename(tmp_path / "moved")
+    preflight.check(config, results)  # what was read once stays usable
+    assert DataSets(config, results).content("faces") == seen
+    config.values["image_folders"]["faces"] = str(tmp_path / "phases")
+    for refused in (
+        lambda: preflight.check(config, results),
+        lambda: DataSets(config, results).content("faces"),
+    ):
+        with pytest.raises(PerturbError, match=r"no folder .*phases. Correct its path"):
+            refused()
 
 
 def plan_of(config):

@@ -20,6 +20,7 @@ from perturb import studies
 from perturb.audit import plan as audits
 from perturb.config import Config, spelled_out
 from perturb.data import image_sizes, registry, variants
+from perturb.data.asked import DataSets
 from perturb.data.image_folder import ImageFolder
 from perturb.errors import PerturbError, did_you_mean
 from perturb.jobs.store import store_folder
@@ -223,6 +224,8 @@ def _check_data(config: Config, results: Path, run: TrainSettings) -> None:
     prepared = (results / "data" / f"{run.dataset}.manifest.json").exists()
     if base in folders and not prepared:
         ImageFolder(name=base, folder=Path(folders[base]).expanduser()).files()
+    elif base in folders and not Path(folders[base]).expanduser().is_dir():
+        DataSets(config, results).content(run.dataset)  # refuses one that was never seen
     elif not prepared and registry.shape(run.dataset) is None:
         return  # its size is told when it is prepared
     shape = shape_of(run.dataset, results, config)

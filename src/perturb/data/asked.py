@@ -69,16 +69,17 @@ class DataSets:
 
         "" for a built-in data set; after either stands the class map where there is one. A folder
         that is not there is taken for what it was when it was seen last: what was made from it
-        stays usable.
+        stays usable. PerturbError for one that was never seen here: its path is wrong.
         """
         if mapped := self._class_map(dataset):
             return self.content(mapped["dataset"]) + self.class_map(dataset)
-        folder = self.image_folder(dataset)
-        if not folder:
+        named = self.image_folder(dataset)
+        if not named:
             return ""
-        if not Path(folder).is_dir():
-            return self.contents.last(Path(folder))
-        read = registry.of_folder(dataset, Path(folder))
+        folder = Path(named).expanduser()
+        if not folder.is_dir() and (seen := self.contents.last(folder)):
+            return seen
+        read = registry.of_folder(dataset, folder)
         return self.contents.sha256(read.folder, read.files())
 
     def data_root(self, dataset: str) -> str:
