@@ -124,6 +124,8 @@ def test_seeds_that_somebody_sets_are_for_every_method(make, raw_config):
     ("path", "value", "message"),
     [
         ("sedes", [1], "unknown key 'sedes'. Did you mean 'seeds'?"),
+        ("seed", [1], "unknown key 'seed'. Did you mean 'seeds'?"),
+        ("seeds", 3, "write `seeds: [3]` for that one, `seeds: [0, 1, 2]` for several."),
         ("learning_rat", 0.1, "Write `train: {learning_rate: ...}`: it stands in train."),
         ("learning_rate", 0.1, "Write `train: {learning_rate: ...}`: it stands in train."),
         ("train.seeds", [1], "Write `seeds: ...` at the top level."),

@@ -325,7 +325,10 @@ def _wanted_type(error: ValidationError) -> str:
     said = _TYPES.get(wanted, f"type {wanted}")
     key = next((str(p) for p in reversed(error.absolute_path) if isinstance(p, str)), "")
     if wanted == "array" and isinstance(instance, str | int | float):
-        return f"{said}, a list: write `{key}: [{instance}]`"
+        several = ""
+        if schema.get("items", {}).get("type") == "integer":  # 3: of them, or number 3?
+            several = f" for that one, `{key}: [0, 1, 2]` for several"
+        return f"{said}, a list: write `{key}: [{instance}]`{several}"
     if "shorthand" in schema:
         name = schema["shorthand"]
         return f"{said}: write `{{{name}: ...}}`, or the {name} alone as a text"
@@ -346,6 +349,9 @@ def _instead(unknown: str, allowed: Mapping[str, Any], root: Mapping[str, Any]) 
             f" It stands in a data set's entry: `{study}: {{datasets: {{<name>: {{{unknown}: "
             "...}}}`."
         )
+    other_number = next((n for n in allowed if f"{n}s" == unknown or n == f"{unknown}s"), None)
+    if other_number:
+        return f" Did you mean '{other_number}'?"
     here = {name: "" for name in allowed if name != unknown}
     sections = {
         f"{section}.{name}": f" Write `{section}: {{{name}: ...}}`: it stands in {section}."
