@@ -5,9 +5,10 @@ import sys
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from msgspec.structs import replace
 
-from perturb.figures import catalogue, style
+from perturb.figures import catalogue, sheet, style
 from perturb.figures.material import gather
 from perturb.figures.sheet import make_sheet
 from perturb.studies.rts.figures import figures
@@ -227,3 +228,19 @@ def test_the_catalogue_loads_without_matplotlib():
         "print({'matplotlib', 'torch', 'pandas'} & set(sys.modules) or False)"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "labels"),
+    [
+        ([1.43512], ["1.44"]),
+        ([6.1, 7.3], ["6.1", "7.3"]),
+        ([0.9, 2.1], ["1", "2"]),
+        ([1e-6, 1e6], None),
+    ],
+)
+def test_a_logarithmic_axis_of_any_range_has_a_few_labels(numbers, labels):
+    axes = Figure().add_subplot()
+    sheet.mark_logarithmic(axes.yaxis, numbers)
+    found = [text.get_text() for text in axes.get_yticklabels()]
+    assert found == labels if labels else 2 <= len(found) <= 5

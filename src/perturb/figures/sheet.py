@@ -148,8 +148,9 @@ def _any_positive(axes: Axes) -> bool:
 def mark_logarithmic(axis: Axis, numbers: Sequence[float]) -> None:
     """Make an axis logarithmic, with at most `_MOST_TICKS` labels over a range of positive numbers.
 
-    1, 2 and 5 of each decade where they are few, else 1 and 3, else the powers of ten; written
-    out, since a narrow panel has no place for powers beside each other.
+    1, 2 and 5 of each decade where they are few, else 1 and 3, else the powers of ten, and the ends
+    where the range has none of these; written out, since a narrow panel has no place for powers
+    beside each other.
     """
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     low, high = min(numbers) / 1.15, max(numbers) * 1.15
@@ -160,8 +161,9 @@ def mark_logarithmic(axis: Axis, numbers: Sequence[float]) -> None:
         ticks = [tick for tick in every if low <= tick <= high]
         if len(ticks) <= _MOST_TICKS:
             break
-    ticks = ticks[:: -(-len(ticks) // _MOST_TICKS)] or [min(numbers), max(numbers)]
-    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    every_nth = max(1, -(-len(ticks) // _MOST_TICKS))
+    ticks = ticks[::every_nth] or sorted({min(numbers), max(numbers)})
+    axis.set_ticks(ticks, [f"{tick:.3g}" for tick in ticks])
     axis.set_minor_formatter(NullFormatter())
 
 
