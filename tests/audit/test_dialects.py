@@ -119,6 +119,8 @@ def test_a_best_accuracy_is_not_offered_for_a_curve(tmp_path):
     path.write_text("seed,best_val_acc\n7,0.92\n")
     (finding,) = [f for f in audit(tmp_path).findings if f.kind == "unreadable"]
     assert "has no 'val_acc'" in finding.text and "Did you mean" not in finding.text
+    found = audit(tmp_path, fields={"test_accuracy": "best_val_acc"})
+    assert any("by its name is no accuracy by epoch" in text for text in found.guessed)
 
 
 RAGGED = {

@@ -53,6 +53,12 @@ def resolve(
     `runs` are the folders of perturb's own runs, whose pattern is known.
     """
     said: list[str] = []
+    accuracy = plan.fields.get("test_accuracy", "")
+    if not may_be_a_curve(accuracy):
+        said.append(
+            f"test_accuracy is '{accuracy}', which by its name is no accuracy by epoch: what "
+            "is said of last and best epochs is not told by these files"
+        )
     formats = Counter(s.sheet.format for s in sources if s.sheet and s.sheet.columns)
     if not plan.pattern and runs:
         said.append(
