@@ -31,7 +31,8 @@ class Rule(sam.Rule):
         self.looks += 1
         if look:
             perturbed = gradient_at(self.ascent(gradient))
-            along = perturbed.dot(gradient) / (self.gradient_norm + EPSILON) ** 2
+            # A sum of products: `dot` drifts by 3e-4 over 85 million numbers.
+            along = (perturbed * gradient).sum() / (self.gradient_norm + EPSILON) ** 2
             orthogonal = perturbed - along * gradient
             for tensor, part in zip(flat.tensors, flat.shaped(orthogonal), strict=True):
                 self.state[tensor]["orthogonal"] = part
