@@ -85,7 +85,7 @@ FACES = {"model": "own-cnn", "epochs": 2, "methods": ["sgd"]}
         ({"models": {"own-cnn": {"network": "cnn", "weights": {"run": "faces/own-cnn/sgd_2"}}},
           "rts": {"datasets": {"faces": FACES}}}, "own-cnn"),
         ({"chapters": ["reid_patches"], "reid": {"chapters": {"reid_patches": {"model": "cnn"}}}},
-         "study reid cannot train model 'cnn'. Choose from: reid_small"),
+         "study reid cannot train model 'cnn'. Choose from: embedding_small"),
         ({"chapters": ["reid_patches"], "reid": {"chapters": {"reid_patches": {
             "reference": "ce_8", "methods": [{"method": "ce_8", "published": 93}]}}}},
          "Write 0.93 for 93 %"),

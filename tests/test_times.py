@@ -31,7 +31,7 @@ def test_what_took_longest_comes_first(tmp_path, monkeypatch, capsys):
 
 
 def test_landscapes_of_all_networks_count_together(tmp_path):
-    folder = tmp_path / "landscapes/photo_patches/reid_small/core_8/seed0"
+    folder = tmp_path / "landscapes/photo_patches/embedding_small/core_8/seed0"
     for stem in ("plane0", "plane1", "plane0_net1", "plane12_net1"):
         write(folder / f"{stem}.tsv", 1.0)
     write(folder / "trajectory.tsv", 1.0)

@@ -15,7 +15,7 @@ def test_names():
     assert perturb.models.names() == list(MODELS)
     assert {"upanet16", "resnet18", "cnn", "resnet18_imagenet", "vit", "deit"} <= set(MODELS)
     assert [name for name, model in MODELS.items() if model.pretrained] == [
-        "resnet18_imagenet", "vit", "deit", "reid_resnet50", "ir50_vit_pretrained"
+        "resnet18_imagenet", "vit", "deit", "embedding_resnet50", "ir50_vit_pretrained"
     ]  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def closure():
     loss.backward()
     return loss
 optimizer.step(closure)
-for name in ("vit", "reid_small", "timm-resnet26", "torchvision-mobilenet_v3_small"):
+for name in ("vit", "embedding_small", "timm-resnet26", "torchvision-mobilenet_v3_small"):
     try:
         perturb.models.build(name, 10, 32)
     except PerturbError as error:

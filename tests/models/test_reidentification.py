@@ -18,7 +18,7 @@ def count(network) -> int:
 
 def test_resnet50_has_the_published_number_of_parameters():
     with torch.device("meta"):
-        network = models.build("reid_resnet50", 751, 128)
+        network = models.build("embedding_resnet50", 751, 128)
     assert count(network) == 24_943_407
     kinds = [type(layer).__name__ for layer in network.embedding]
     assert kinds == ["Linear", "BatchNorm1d", "LeakyReLU", "Dropout"]
@@ -27,7 +27,7 @@ def test_resnet50_has_the_published_number_of_parameters():
 @pytest.mark.parametrize("size", [(32, 32), (128, 64), (40, 24)])
 def test_any_size_gives_logits_and_features(size):
     torch.manual_seed(0)
-    network = models.build("reid_small", 7, 32).eval()
+    network = models.build("embedding_small", 7, 32).eval()
     inputs = torch.randn(3, 3, *size)
     logits, features = network.forward_both(inputs)
     assert logits.shape == (3, 7) and features.shape == (3, 96)
@@ -59,19 +59,21 @@ def test_imagenet_weights_load_from_a_local_file(shallow, tmp_path, monkeypatch)
     (folder / "file").rename(folder / name)
     known = pretrained.Published("resnet50", (name,), None, f"https://weights.invalid/{name}", 1)
     monkeypatch.setattr(pretrained, "published", lambda model, tag: known)
-    weights = models.initial_weights("reid_resnet50", 5, 128, 3, 0, data_root=tmp_path)
+    weights = models.initial_weights("embedding_resnet50", 5, 128, 3, 0, data_root=tmp_path)
     backbone = {k: v for k, v in weights.items() if k.startswith("backbone.")}
     assert backbone.keys() == {f"backbone.{k}" for k in published if not k.startswith("fc.")}
     assert all(torch.equal(v, published[k.removeprefix("backbone.")]) for k, v in backbone.items())
-    network = models.build("reid_resnet50", 5, 128)
+    network = models.build("embedding_resnet50", 5, 128)
     assert isinstance(network, ReidNetwork)
     network.load_state_dict(weights)
-    drawn = models.initial_weights("reid_resnet50_random", 5, 128, 3, 0)
+    drawn = models.initial_weights("embedding_resnet50_random", 5, 128, 3, 0)
     assert not torch.equal(drawn["backbone.conv1.weight"], published["conv1.weight"])
 
 
 def from_file(path: Path):
-    return models.initial_weights("reid_resnet50", 5, 128, 3, 0, source=Source("file", str(path)))
+    return models.initial_weights(
+        "embedding_resnet50", 5, 128, 3, 0, source=Source("file", str(path))
+    )
 
 
 @pytest.fixture(scope="module")

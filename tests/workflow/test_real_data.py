@@ -66,7 +66,7 @@ def chapter_of(*datasets):
     methods = [f"{name}_2" for name in ("ce", "self", "core", "act", "lcnl", "tsnt")]
     return {
         "title": "Every method", "scale": "smoke", "datasets": list(datasets),
-        "model": "reid_small", "reference": "ce_2", "seeds": [0],
+        "model": "embedding_small", "reference": "ce_2", "seeds": [0],
         "methods": [{"method": name} for name in methods],
     }  # fmt: skip
 

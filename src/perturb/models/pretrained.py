@@ -29,7 +29,7 @@ _BYTES = 4  # of a float32
 BROUGHT: dict[str, str] = {"ir50_vit_pretrained": "iresnet50.pth"}
 # Networks of this project whose backbone is a library's: that model, and the tag of its weights.
 BACKBONES: dict[str, tuple[str, str]] = {
-    "reid_resnet50": ("torchvision:resnet50", "IMAGENET1K_V1"),
+    "embedding_resnet50": ("torchvision:resnet50", "IMAGENET1K_V1"),
 }
 
 

@@ -185,18 +185,18 @@ MODELS: dict[str, Model] = {
             options=(("patch_size", 8),),
         ),
         Model(
-            "reid_small",
+            "embedding_small",
             "perturb.models.reidentification:small",
             "small CNN for re-identification: pooled features, embedding, classifier",
         ),
         Model(
-            "reid_resnet50",
+            "embedding_resnet50",
             "perturb.models.reidentification:resnet50",
             "ResNet-50 for re-identification, its backbone from ImageNet weights",
             pretrained=True,
         ),
         Model(
-            "reid_resnet50_random",
+            "embedding_resnet50_random",
             "perturb.models.reidentification:resnet50",
             "ResNet-50 for re-identification, its backbone drawn at random",
         ),

@@ -48,12 +48,12 @@ def make(data):
     def made(method: str, **settings):
         wanted = ReidSpecification(
             dataset="photo_patches_noise-0.5",
-            model="reid_small",
+            model="embedding_small",
             method=method,
             seed=0,
             **{"height": 16, "width": 16, "learning_rate": 0.03, "head_multiplier": 3.0} | settings,
         )
-        initial = models.initial_weights("reid_small", CLASSES, 32, 3, 0)
+        initial = models.initial_weights("embedding_small", CLASSES, 32, 3, 0)
         return learner(wanted, Inputs(torch.device("cpu"), data, initial))
 
     return made

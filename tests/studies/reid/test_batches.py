@@ -7,7 +7,13 @@ from perturb.studies.reid.batches import Pixels
 from perturb.studies.reid.settings import ReidSpecification
 
 SPECIFICATION = ReidSpecification(
-    dataset="d", model="reid_small", method="ce_2", seed=3, height=16, width=8, enlargement=1.25
+    dataset="d",
+    model="embedding_small",
+    method="ce_2",
+    seed=3,
+    height=16,
+    width=8,
+    enlargement=1.25,
 )
 
 

@@ -35,7 +35,7 @@ def test_each_network_of_a_method_has_its_landscape(make):
     chapter = studies.chapter(make(landscape=drawn), "reid_patches")
     assert [run.method for run in chapter.landscape_runs] == METHODS
     inputs = part(chapter, "landscape").inputs
-    folder = f"landscapes/{DATASET}/reid_small"
+    folder = f"landscapes/{DATASET}/embedding_small"
     of_seed = [f"{folder}/ce_8/seed0/plane{{}}.npz", f"{folder}/core_8/seed0/plane{{}}.npz",
                f"{folder}/core_8/seed0/plane{{}}_net1.npz"]  # fmt: skip
     assert list(inputs["planes"]) == [text.format(seed) for seed in (0, 1) for text in of_seed]
@@ -75,14 +75,14 @@ def test_all_methods_and_a_chapters_own_settings(make, root, tmp_path):
         "ce_8", "self_8", "core_8", "act_8", "lcnl_8", "tsnt_8",
     ]  # fmt: skip
     workflow = Workflow(config, tmp_path, root)
-    run = Run(DATASET, "reid_small", "core_8", 0)
+    run = Run(DATASET, "embedding_small", "core_8", 0)
     settings = json.loads(workflow.landscape_settings(run, "plane"))
     assert (settings["points"], settings["images"]) == (7, 50)
     assert studies.specification(config, run).checkpoint_every == 2
     # The second data set is not drawn, and neither is another seed.
     for other in (
-        Run("photo_patches_noise-0.5_kind-patterned", "reid_small", "core_8", 0),
-        Run(DATASET, "reid_small", "core_8", 1),
+        Run("photo_patches_noise-0.5_kind-patterned", "embedding_small", "core_8", 0),
+        Run(DATASET, "embedding_small", "core_8", 1),
     ):
         assert (
             json.loads(workflow.landscape_settings(other, "curvature"))["curvature_images"]

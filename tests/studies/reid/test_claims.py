@@ -16,7 +16,8 @@ EPOCHS = 6
 def run(method: str, seed: int, mAP: float, **told) -> dict:
     found = methods.method(method)
     return {
-        "dataset": DATASET, "model": "reid_small", "method": method, "seed": seed, "status": "ok",
+        "dataset": DATASET, "model": "embedding_small",
+        "method": method, "seed": seed, "status": "ok",
         "last_test_mAP": mAP, "device": "cpu (made up)", "first_stage_mAP": np.nan,
         "empty_batches": 0, "wrong_labels": 384, "selects": found.selects, "diverged_at_step": None,
         **{key: found.values.get(key) for key in ("lr0", "lr1", "warmup", "clip")},
@@ -28,7 +29,7 @@ def material(runs: list[dict]) -> Material:
     names = list(dict.fromkeys(one["method"] for one in runs))
     rows = tuple(Row(method=name, section="Methods", seeds=(0, 1, 2)) for name in names)
     plan = Plan(
-        study="reid", title="t", chapter="reid_made_up", dataset=DATASET, model="reid_small",
+        study="reid", title="t", chapter="reid_made_up", dataset=DATASET, model="embedding_small",
         rows=rows, sections=("Methods",), reference=names[0], measure=MEASURE, also=ALSO,
     )  # fmt: skip
     curves = []

@@ -187,7 +187,7 @@ def test_warm_up_and_clipping(make):
 
 def test_initial_weights(make, data):
     one, other = make("core_2"), make("core_2")
-    initial = models.initial_weights("reid_small", 12, 32, 3, 0)
+    initial = models.initial_weights("embedding_small", 12, 32, 3, 0)
     assert equal(one.networks[0].state_dict(), initial)
     assert equal(one.networks[1].state_dict(), other.networks[1].state_dict())
     differing = one.networks[1].backbone[0].weight != one.networks[0].backbone[0].weight
@@ -199,10 +199,10 @@ def test_a_pretrained_backbone_is_that_of_both(make, data, monkeypatch):
 
     from perturb.models import registry
 
-    wanted, known = make("ce_2").specification, registry.MODELS["reid_small"]
-    monkeypatch.setitem(registry.MODELS, "reid_small", replace(known, pretrained=True))
+    wanted, known = make("ce_2").specification, registry.MODELS["embedding_small"]
+    monkeypatch.setitem(registry.MODELS, "embedding_small", replace(known, pretrained=True))
     wanted = ReidSpecification.of({**wanted.values(), "method": "core_2"})
-    network = models.build("reid_small", 12, 32, 3)
+    network = models.build("embedding_small", 12, 32, 3)
     inputs = Inputs(torch.device("cpu"), data, network.state_dict())
     first, second = learner(wanted, inputs).networks
     assert equal(first.backbone.state_dict(), second.backbone.state_dict())
@@ -221,5 +221,5 @@ def test_what_does_not_fit_is_refused(make, data):
     with pytest.raises(PerturbError, match="has no cameras"):
         learner(wanted, Inputs(torch.device("cpu"), replace(data, sightings=None)))
     other = ReidSpecification.of({**wanted.values(), "model": "cnn"})
-    with pytest.raises(PerturbError, match=r"no features to compare images by.*reid_small"):
+    with pytest.raises(PerturbError, match=r"cannot train model 'cnn'.*embedding_small"):
         learner(other, Inputs(torch.device("cpu"), data))

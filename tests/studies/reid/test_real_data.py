@@ -62,7 +62,7 @@ def made(data, method: str, model: str, source: Source | None = None, **settings
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_runs(real, method):
-    outcome = train(made(real, method, "reid_small", height=32, width=16, learning_rate=0.03))
+    outcome = train(made(real, method, "embedding_small", height=32, width=16, learning_rate=0.03))
     assert outcome.diverged_at_step is None
     last = outcome.history.rows[-1]
     chance = 1 / len(np.unique(real.test_labels))
@@ -86,7 +86,7 @@ def test_resnet50_starts_from_a_local_file_of_imagenet_weights(few, tmp_path):
     torch.save(published, tmp_path / "resnet50.pth")
     source = Source("file", str(tmp_path / "resnet50.pth"))
     size = {"batch_size": 8, "height": 64, "width": 32}
-    one = made(few, "core_switch-0_1", "reid_resnet50", source, **size)
+    one = made(few, "core_switch-0_1", "embedding_resnet50", source, **size)
     for net in one.networks:
         for name, tensor in net.backbone.state_dict().items():
             assert torch.equal(tensor, published[name]), name
@@ -97,7 +97,9 @@ def test_resnet50_starts_from_a_local_file_of_imagenet_weights(few, tmp_path):
 
 
 def test_resnet50_takes_steps(few):
-    one = made(few, "act_switch-0_1", "reid_resnet50_random", batch_size=8, height=64, width=32)
+    one = made(
+        few, "act_switch-0_1", "embedding_resnet50_random", batch_size=8, height=64, width=32
+    )
     done = one.train(0)
     assert done.not_finite is None and one.steps == 2
     assert np.isfinite(done.series["gradient_norm_net1"]).all()

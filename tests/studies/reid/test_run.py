@@ -24,7 +24,8 @@ from perturb.verify import records
 from perturb.verify.found import Verification
 
 WANTED = ReidSpecification(
-    dataset="photo_patches_noise-0.5", model="reid_small", method="core_selective-true_switch-1_2",
+    dataset="photo_patches_noise-0.5", model="embedding_small",
+    method="core_selective-true_switch-1_2",
     seed=0, height=16, width=16, learning_rate=0.03, checkpoint_every=1,
 )  # fmt: skip
 SMALL = LandscapeSettings(
@@ -43,7 +44,7 @@ def files(tmp_path_factory):
         initial=folder / "initial.safetensors",
     )
     prepare(WANTED.dataset, folder, npz=found.images, manifest=found.manifest)
-    save_weights(found.initial, initial_weights("reid_small", 48, 32, 3, 0))
+    save_weights(found.initial, initial_weights("embedding_small", 48, 32, 3, 0))
     run(WANTED, found)
     return found
 
@@ -93,7 +94,7 @@ def drawn(files):
     """Landscapes of both networks of the run, in the folder that the workflow has for them."""
     folder = files.folder.parents[4] / "landscapes" / str(WANTED.run)
     with torch.device("meta"):
-        shapes = {k: p.shape for k, p in build("reid_small", 48, 32, 3).named_parameters()}
+        shapes = {k: p.shape for k, p in build("embedding_small", 48, 32, 3).named_parameters()}
     pair = folder / "directions.safetensors"
     pair.parent.mkdir(parents=True)
     directions.save(pair, directions.draw(shapes, 0), 0)
@@ -120,7 +121,7 @@ def test_each_network_has_its_landscape(files, drawn):
         plane = read_plane(drawn / f"plane0{ending}.npz")
         assert plane.attributes["network"] == network
         # The loss in the middle is that of the network, computed by hand.
-        model = build("reid_small", 48, 32, 3).eval()
+        model = build("embedding_small", 48, 32, 3).eval()
         own = {k.partition(".")[2]: v for k, v in kept.items() if k.startswith(f"{network}.")}
         model.load_state_dict(own)
         found = opened(files)

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from perturb import models
 from perturb.errors import PerturbError
-from perturb.models import registry
+from perturb.models import described, registry
 from perturb.models.reidentification import ReidNetwork
 from perturb.random import stream
 from perturb.retrieval import evaluate
@@ -451,17 +451,14 @@ def learner(specification: ReidSpecification, inputs: Inputs) -> ReidLearner:
 def _network(specification: ReidSpecification, inputs: Inputs, at: int) -> ReidNetwork:
     """Return a network on the CPU with its initial weights."""
     assert inputs.data is not None
+    described.check_module({}, specification.model, "reidentification", "study reid")
     manifest = inputs.data.manifest
     shape = (manifest["num_classes"], manifest["image_size"], manifest["channels"])
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         seed = stream(specification.seed, 0, f"network {at} of {specification.model}")
         torch.default_generator.manual_seed(seed)
         network = models.build(specification.model, *shape)
-    if not isinstance(network, ReidNetwork):
-        raise PerturbError(
-            f"model '{specification.model}' has no features to compare images by. Choose one of "
-            f"{', '.join(name for name in models.names() if name.startswith('reid_'))}."
-        )
+    assert isinstance(network, ReidNetwork)
     if at == 0:
         inputs.load_initial(network)
     elif inputs.initial is not None and registry.get(specification.model).pretrained:
